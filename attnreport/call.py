@@ -1,0 +1,31 @@
+"""What a source hands over so that the model can be called: the arguments and what they mean.
+
+``prepare`` beside a user's own model returns a ``Call``; so do the built-in sources. The tensors
+are typed ``Any`` here so that this floor stays free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnreport.axis import Axis
+
+
+@dataclass(frozen=True)
+class Call:
+    """Hold the arguments of one call of a model, and the axes of the sequences among them.
+
+    Attributes:
+        args: positional arguments of ``model(...)``.
+        kwargs: keyword arguments of ``model(...)``.
+        axes: pairs of an input tensor, shape ``(batch, position, …)``, and the axis that describes
+            its positions. Capture follows each tensor through the model to learn which attention
+            has which sequence as its queries and keys.
+        notes: what was done to INPUT on the way, in words for the page; e.g. that it was cut.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    axes: tuple[tuple[Any, Axis], ...] = ()
+    notes: tuple[str, ...] = ()

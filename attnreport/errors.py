@@ -1,0 +1,65 @@
+"""The errors attnreport raises on purpose, and the exit code each one means.
+
+::
+
+    AttnreportError                    exit code 3: a bug of ours
+    ├── UserError                      exit code 2: something the user can mend
+    │   ├── UnknownModel               MODEL names nothing that can be opened
+    │   ├── MissingExtra               an optional dependency is not installed
+    │   ├── InvalidInput               INPUT cannot be read, or does not suit the model
+    │   ├── InvalidRun                 a Run, or a file that should hold one, breaks the contract
+    │   ├── AttentionNotFound          the model ran, and no attention could be read from it
+    │   └── OutputError                the output cannot be written where it was asked for
+    └── CheckFailed                    exit code 1: a check that was asked for did not hold
+
+Every message is one line and says what was expected, what came instead, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class AttnreportError(Exception):
+    """Be the root of every error that attnreport raises on purpose."""
+
+    exit_code = 3
+
+
+class UserError(AttnreportError):
+    """Say what the user can mend."""
+
+    exit_code = 2
+
+
+class UnknownModel(UserError):
+    """Say that MODEL names nothing that can be opened."""
+
+
+class MissingExtra(UserError):
+    """Say which optional dependency is missing and the command that installs it."""
+
+    def __init__(self, needed_for: str, extra: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the extra '{extra}': pip install 'attnreport[{extra}]'"
+        )
+
+
+class InvalidInput(UserError):
+    """Say why INPUT cannot be read, or does not suit the model."""
+
+
+class InvalidRun(UserError):
+    """Say which part of a Run, or of a file that should hold one, breaks the contract."""
+
+
+class AttentionNotFound(UserError):
+    """Say that the model ran and no attention could be read from it."""
+
+
+class OutputError(UserError):
+    """Say why the output cannot be written where it was asked for."""
+
+
+class CheckFailed(AttnreportError):
+    """Say which check that was asked for did not hold."""
+
+    exit_code = 1

@@ -1,0 +1,59 @@
+"""Write a file whole or not at all. Knows nothing of what is in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from attnreport.errors import OutputError
+
+
+def check_writable(path: Path, *, force: bool = False) -> None:
+    """Raise ``OutputError`` now where ``replace_file`` would fail after minutes of work.
+
+    An existing file is refused unless ``force`` is true; a folder always is.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected the name of a file to write")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already; --force replaces it")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise OutputError(f"no permission to write {path}")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that at every moment the old or the new file is whole.
+
+    The bytes go to a temporary file beside it, reach the disk, and take its name in one step: a
+    kill in the middle leaves what was there before.
+    """
+    mode = _mode_for(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        # After a success the name is gone already; after Ctrl-C or an error it must go now.
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _mode_for(path: Path) -> int:
+    """Return the permissions a plain ``open`` would have left: the file's own, or the umask's."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

@@ -1,0 +1,379 @@
+"""The Run: everything one capture found, as plain arrays and words.
+
+Capture makes a Run; measures, charts and the page only read it. Nothing here imports torch, so a
+Run captured on one machine can be looked at on another that has no torch device at all. Its file
+form is one ``.safetensors`` file: the arrays, and a JSON document in the metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis
+from attnreport.errors import InvalidRun
+from attnreport.files import replace_file
+
+Kind = Literal["self", "cross"]
+Weights = NDArray[np.float32]
+_ArrayReader = Callable[[str], Weights]
+
+SCHEMA_VERSION = 1
+_METADATA_KEY = "attnreport"
+
+# How far from the layer's own output the recomputed one may be before the page warns, and how far
+# from 1 a row may sum: both follow from the precision in which the model computed.
+RESIDUAL_TOLERANCE: Mapping[str, float] = MappingProxyType(
+    {"float64": 1e-5, "float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
+)
+_SUM_TOLERANCE: Mapping[str, float] = MappingProxyType(
+    {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """Hold the weights of one attention computation, per head.
+
+    Attributes:
+        weights: ``(head, query, key)`` float32 in [0, 1], read-only: A = softmax(QKᵀ/√d_k) as the
+            model used it. A row sums to 1; to 0 where everything was masked; to less than 1 where
+            the model has a sink. NaN and infinity are kept as they came.
+        name: module path of the layer, e.g. ``"encoder.layer.3.attention.self"``.
+        layer: place in the order of execution, counted over the whole run from 0.
+        kind: ``"self"`` if queries and keys come from the same sequence, else ``"cross"``.
+        queries: what the rows stand for.
+        keys: what the columns stand for.
+        dtype: precision the layer computed in, e.g. ``"float32"``, ``"bfloat16"``.
+        residual: max |weights @ value - output| / max |output| against what the layer really
+            returned; None where there was nothing to check against.
+        sink: ``(head, query)`` float32 share that went to a learned sink, or None.
+        normalised: False where the layer does not make its rows sum to 1 (sigmoid attention).
+    """
+
+    weights: Weights
+    name: str
+    layer: int
+    kind: Kind
+    queries: Axis
+    keys: Axis
+    dtype: str = "float32"
+    residual: float | None = None
+    sink: Weights | None = None
+    normalised: bool = True
+
+    def __post_init__(self) -> None:
+        self._check()
+        for array in (self.weights, self.sink):
+            if array is not None:
+                array.flags.writeable = False
+
+    def _check(self) -> None:
+        where = f"attention {self.layer} ({self.name or 'unnamed'})"
+        if self.weights.dtype != np.float32 or self.weights.ndim != 3:
+            raise InvalidRun(
+                f"{where}: expected float32 weights (head, query, key), "
+                f"got {self.weights.dtype} {self.weights.shape}"
+            )
+        heads, queries, keys = self.weights.shape
+        if not heads:
+            raise InvalidRun(f"{where}: no heads")
+        for axis, length, side in ((self.queries, queries, "query"), (self.keys, keys, "key")):
+            if len(axis) != length:
+                raise InvalidRun(
+                    f"{where}: {length} {side} positions, but axis {axis.name!r} has {len(axis)}"
+                )
+        if self.sink is not None and self.sink.shape != (heads, queries):
+            raise InvalidRun(
+                f"{where}: expected a sink (head, query) = {(heads, queries)}, got {self.sink.shape}"
+            )
+        self._check_range(where)
+
+    def _check_range(self, where: str) -> None:
+        finite = np.isfinite(self.weights)
+        outside = finite & ((self.weights < 0) | (self.weights > 1 + 1e-5))
+        if outside.any():
+            head, query, key = np.argwhere(outside)[0]
+            raise InvalidRun(
+                f"{where}: expected weights in [0, 1], got {self.weights[head, query, key]} "
+                f"at head {head}, query {query}, key {key}"
+            )
+        if not self.normalised:
+            return
+        sums = self.weights.sum(axis=2, dtype=np.float64)
+        if self.sink is not None:
+            sums = sums + self.sink
+        tolerance = _SUM_TOLERANCE.get(self.dtype, 1e-1)
+        # A masked row sums to 0, and a row with NaN in it to NaN: both are true, neither is wrong.
+        wrong = np.isfinite(sums) & (np.abs(sums - 1) > tolerance) & (sums != 0)
+        if wrong.any():
+            head, query = np.argwhere(wrong)[0]
+            raise InvalidRun(
+                f"{where}: expected rows that sum to 1 or 0, got {sums[head, query]:.6g} "
+                f"at head {head}, query {query}"
+            )
+
+    @property
+    def heads(self) -> int:
+        """Return the number of heads."""
+        return int(self.weights.shape[0])
+
+    @property
+    def nonfinite(self) -> int:
+        """Return how many weights are NaN or infinite."""
+        return int(self.weights.size - np.isfinite(self.weights).sum())
+
+    @property
+    def tolerance(self) -> float:
+        """Return the residual above which this layer must be warned about."""
+        return RESIDUAL_TOLERANCE.get(self.dtype, 4e-2)
+
+    @property
+    def checked(self) -> bool:
+        """Tell whether the weights reproduced the layer's own output within the tolerance."""
+        return self.residual is not None and self.residual <= self.tolerance
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """Say what became of one attention computation that the capture saw.
+
+    Attributes:
+        name: module path, or the nearest thing to it.
+        call: what computed it, e.g. ``"scaled_dot_product_attention"``.
+        layer: ``Attention.layer`` of what was captured; None where nothing was.
+        reason: why nothing was captured, or what is to be known about what was; may be empty.
+    """
+
+    name: str
+    call: str
+    layer: int | None = None
+    reason: str = ""
+
+    @property
+    def captured(self) -> bool:
+        """Tell whether the run holds this attention."""
+        return self.layer is not None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Say where a run comes from, so that somebody else can make it again.
+
+    Attributes:
+        model: what the model is called: MODEL as given, or the class name.
+        model_digest: ``sha256:…`` over the parameters and buffers; empty where unknown.
+        input_text: the input as given, for the page's heading; empty where unknown.
+        input_digest: ``sha256:…`` over the tensors the model was called with; empty where unknown.
+        versions: version of every library that took part, by name.
+        dtype: precision of the parameters, e.g. ``"float32"``.
+        device: where the model ran, e.g. ``"cpu"``.
+        seed: random seed that was set before the run; None where none was.
+        command: command line that makes the report again; empty from Python.
+        created: date from ``SOURCE_DATE_EPOCH``; empty without it, so that the same input gives
+            the same bytes.
+        notes: everything done between INPUT and weights that a reader must know: truncation, a
+            target that the model generated itself, a head that was left out.
+    """
+
+    model: str = ""
+    model_digest: str = ""
+    input_text: str = ""
+    input_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    dtype: str = ""
+    device: str = ""
+    seed: int | None = None
+    command: str = ""
+    created: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Hold the attentions of one run of one model, and where they come from.
+
+    Attributes:
+        attentions: in the order of execution; ``attentions[i].layer == i``.
+        ledger: every attention computation that was seen, captured or not.
+        provenance: model, input, versions and notes.
+    """
+
+    attentions: tuple[Attention, ...]
+    ledger: tuple[LedgerEntry, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if not self.attentions:
+            raise InvalidRun("a run must hold at least one attention, got none")
+        for index, attention in enumerate(self.attentions):
+            if attention.layer != index:
+                raise InvalidRun(f"attention {index} says it is layer {attention.layer}")
+        for entry in self.ledger:
+            if entry.layer is not None and not 0 <= entry.layer < len(self.attentions):
+                raise InvalidRun(f"ledger entry {entry.name!r} names layer {entry.layer}, not held")
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Return every different axis, in order of first use."""
+        used = (
+            axis for attention in self.attentions for axis in (attention.queries, attention.keys)
+        )
+        return tuple(dict.fromkeys(used))
+
+    @property
+    def missed(self) -> tuple[LedgerEntry, ...]:
+        """Return what was seen and not captured."""
+        return tuple(entry for entry in self.ledger if not entry.captured)
+
+    def with_provenance(self, provenance: Provenance) -> Run:
+        """Return the same run with another provenance."""
+        return replace(self, provenance=provenance)
+
+    def save(self, path: str | Path) -> None:
+        """Write the run to one ``.safetensors`` file, whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        replace_file(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes that ``save`` writes; the same run gives the same bytes."""
+        axes = self.axes
+        arrays: dict[str, NDArray[np.float32]] = {}
+        records = []
+        for attention in self.attentions:
+            arrays[_array_name(attention.layer, "weights")] = np.ascontiguousarray(
+                attention.weights
+            )
+            if attention.sink is not None:
+                arrays[_array_name(attention.layer, "sink")] = np.ascontiguousarray(attention.sink)
+            records.append(_Record.of(attention, axes))
+        document = _Document(SCHEMA_VERSION, axes, tuple(records), self.ledger, self.provenance)
+        metadata = {_METADATA_KEY: msgspec.json.encode(document, order="deterministic").decode()}
+        return safetensors.numpy.save(arrays, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read a run that ``save`` wrote.
+
+        Raises:
+            InvalidRun: the file is not a run, is damaged, or was written by a newer attnreport.
+        """
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                text = (file.metadata() or {}).get(_METADATA_KEY)
+                if text is None:
+                    raise InvalidRun(
+                        f"{path} is a safetensors file, but not a saved attnreport run"
+                    )
+                document = _decode_document(text)
+                names = set(file.keys())
+                attentions = tuple(
+                    record.attention(index, document.axes, names, file.get_tensor)
+                    for index, record in enumerate(document.attentions)
+                )
+            return cls(attentions, document.ledger, document.provenance)
+        except InvalidRun as error:
+            raise InvalidRun(f"{path}: {error}") from error
+        except (OSError, safetensors.SafetensorError) as error:
+            raise InvalidRun(f"{path} cannot be read as a saved run: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the JSON document says of one attention; axes are indices into the document's list."""
+
+    name: str
+    kind: Kind
+    queries: int
+    keys: int
+    dtype: str
+    residual: float | None
+    has_sink: bool
+    normalised: bool
+
+    @classmethod
+    def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
+        return cls(
+            name=attention.name,
+            kind=attention.kind,
+            queries=axes.index(attention.queries),
+            keys=axes.index(attention.keys),
+            dtype=attention.dtype,
+            residual=attention.residual,
+            has_sink=attention.sink is not None,
+            normalised=attention.normalised,
+        )
+
+    def attention(
+        self,
+        layer: int,
+        axes: tuple[Axis, ...],
+        names: set[str],
+        read: _ArrayReader,
+    ) -> Attention:
+        for index in (self.queries, self.keys):
+            if not 0 <= index < len(axes):
+                raise InvalidRun(f"attention {layer} names axis {index}, the file has {len(axes)}")
+        needed = ["weights", "sink"] if self.has_sink else ["weights"]
+        for part in needed:
+            if _array_name(layer, part) not in names:
+                raise InvalidRun(
+                    f"attention {layer}: the array {_array_name(layer, part)} is missing"
+                )
+        return Attention(
+            weights=read(_array_name(layer, "weights")),
+            name=self.name,
+            layer=layer,
+            kind=self.kind,
+            queries=axes[self.queries],
+            keys=axes[self.keys],
+            dtype=self.dtype,
+            residual=self.residual,
+            sink=read(_array_name(layer, "sink")) if self.has_sink else None,
+            normalised=self.normalised,
+        )
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The JSON part of the file. ``schema`` comes first: it says how to read the rest."""
+
+    schema: int
+    axes: tuple[Axis, ...]
+    attentions: tuple[_Record, ...]
+    ledger: tuple[LedgerEntry, ...]
+    provenance: Provenance
+
+
+class _Header(msgspec.Struct):
+    schema: int
+
+
+def _decode_document(text: str) -> _Document:
+    """Return the document, or raise ``InvalidRun`` with the JSON path of what is wrong."""
+    try:
+        schema = msgspec.json.decode(text, type=_Header).schema
+        if schema > SCHEMA_VERSION:
+            raise InvalidRun(
+                f"the run has schema {schema}, this attnreport reads up to {SCHEMA_VERSION}; "
+                "upgrade attnreport to open it"
+            )
+        return msgspec.json.decode(text, type=_Document)
+    except msgspec.DecodeError as error:
+        raise InvalidRun(f"the run's document is damaged: {error}") from error
+
+
+def _array_name(layer: int, part: str) -> str:
+    return f"attention.{layer}.{part}"

@@ -94,7 +94,7 @@ class Attention:
                 )
         if self.sink is not None and self.sink.shape != (heads, queries):
             raise InvalidRun(
-                f"{where}: expected a sink (head, query) = {(heads, queries)}, got {self.sink.shape}"
+                f"{where}: expected a sink of shape {(heads, queries)}, got {self.sink.shape}"
             )
         self._check_range(where)
 

@@ -7,8 +7,10 @@
     │   ├── UnknownModel               MODEL names nothing that can be opened
     │   ├── MissingExtra               an optional dependency is not installed
     │   ├── InvalidInput               INPUT cannot be read, or does not suit the model
+    │   ├── InvalidOption              an option's value cannot be used here
     │   ├── InvalidRun                 a Run, or a file that should hold one, breaks the contract
     │   ├── AttentionNotFound          the model ran, and no attention could be read from it
+    │   ├── InvalidMeasure             a measure is not known, or cannot be taken of this run
     │   └── OutputError                the output cannot be written where it was asked for
     └── CheckFailed                    exit code 1: a check that was asked for did not hold
 
@@ -47,12 +49,20 @@ class InvalidInput(UserError):
     """Say why INPUT cannot be read, or does not suit the model."""
 
 
+class InvalidOption(UserError):
+    """Say which option's value cannot be used here, and which could be."""
+
+
 class InvalidRun(UserError):
     """Say which part of a Run, or of a file that should hold one, breaks the contract."""
 
 
 class AttentionNotFound(UserError):
     """Say that the model ran and no attention could be read from it."""
+
+
+class InvalidMeasure(UserError):
+    """Say which measure is not known, or why it cannot be taken of this run."""
 
 
 class OutputError(UserError):

@@ -1,0 +1,10 @@
+"""Pictures of a Run as Vega-Lite charts; Altair lives here alone.
+
+Each chart comes in two forms made by one function body: with its data inside, for notebooks and
+still pictures, and with named data that the page feeds.
+"""
+
+from attnreport.charts.colourbar import colourbar
+from attnreport.charts.heatmap import heatmap, heatmap_view, still_heatmap
+
+__all__ = ["colourbar", "heatmap", "heatmap_view", "still_heatmap"]

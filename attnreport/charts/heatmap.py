@@ -1,0 +1,227 @@
+"""The heatmap: queries down, keys across, one cell per weight.
+
+A head is drawn as an image mark under real axes, whose labels are the positions'. Numbers stand
+in the cells while they are few. The page feeds the same chart through named data and parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from attnreport.charts import picture
+from attnreport.charts.theme import Theme, configured, ink, palette
+from attnreport.run import Attention, Weights
+
+# A still picture has no zoom and must stay small: above this many rows or columns neighbours are
+# joined by their maximum, and the page says so.
+STILL_CELLS = 32
+NUMBERED_CELLS = 24
+_CELL_PIXELS = 34
+_MAX_PIXELS = 760
+
+
+def heatmap(attention: Attention, head: int, *, theme: Theme = "light") -> alt.LayerChart:
+    """Return the heatmap of one head with its data inside.
+
+    Args:
+        attention: what to draw.
+        head: index of the head, from 0.
+        theme: the ground it will stand on.
+    """
+    weights = attention.weights[head]
+    image = picture.png(picture.encode(weights), palette(theme))
+    rows, columns = weights.shape
+    placed = [{"x0": 0, "x1": columns, "y0": 0, "y1": rows, "url": picture.data_url(image)}]
+    marks = _image_marks(alt.InlineData(values=placed))
+    numbers = _cells(weights, theme) if max(rows, columns) <= NUMBERED_CELLS else []
+    return _chart(
+        marks,
+        alt.InlineData(values=numbers),
+        _parameters(attention.keys.labels, attention.queries.labels, ink(theme)),
+        _size(rows, columns),
+    )
+
+
+def still_heatmap(attention: Attention, head: int) -> tuple[alt.LayerChart, int]:
+    """Return a small heatmap of rectangles, and how many positions a side of a cell joins.
+
+    Rectangles survive where ``data:`` pictures and scripts are forbidden. With more than
+    ``STILL_CELLS`` positions a side, a cell shows the largest weight of a block of positions.
+    """
+    weights = attention.weights[head]
+    block = -(-max(weights.shape) // STILL_CELLS)
+    pooled = _max_pool(weights, block)
+    cells = _cells(pooled, "light")
+    rows, columns = pooled.shape
+    marks = (
+        alt.Chart(alt.InlineData(values=cells))
+        .mark_rect(aria=False)
+        .encode(**_corners(), color=alt.Color("colour:N", scale=None))
+    )
+    numbers = cells if max(rows, columns) <= NUMBERED_CELLS else []
+    labels = [axis.labels[::block] for axis in (attention.keys, attention.queries)]
+    chart = _chart(
+        marks,
+        alt.InlineData(values=numbers),
+        _parameters(labels[0], labels[1], ink("light")),
+        _size(rows, columns),
+    )
+    return chart, block
+
+
+def heatmap_view() -> alt.LayerChart:
+    """Return the heatmap that the page feeds.
+
+    Named data: ``picture`` (x0, x1, y0, y1, url), ``cells`` (x, y, number, ink), ``cross`` (x0,
+    x1, y0, y1). Parameters: ``keyLabels``, ``queryLabels``, ``keyTicks``, ``queryTicks``,
+    ``columns``, ``rows``, ``ink``, ``numberSize``.
+    """
+    cross = (
+        alt.Chart(alt.NamedData(name="cross"))
+        .mark_rect(fillOpacity=0, strokeWidth=1.5, stroke=alt.ExprRef("ink"), aria=False)
+        .encode(**_corners())
+    )
+    return _chart(
+        _image_marks(alt.NamedData(name="picture")),
+        alt.NamedData(name="cells"),
+        _parameters((), (), ink("light")),
+        (400, 400),
+        extra=(cross,),
+    )
+
+
+def _chart(
+    marks: alt.Chart,
+    numbers: alt.InlineData | alt.NamedData,
+    parameters: list[alt.Parameter],
+    size: tuple[int, int],
+    extra: Sequence[alt.Chart] = (),
+) -> alt.LayerChart:
+    text = (
+        alt.Chart(numbers)
+        .mark_text(fontSize=alt.ExprRef("numberSize"), aria=False)
+        .encode(
+            x=_horizontal("x"),
+            y=_vertical("y"),
+            text="number:N",
+            color=alt.Color("ink:N", scale=None),
+        )
+    )
+    width, height = size
+    layered = alt.layer(marks, text, *extra).properties(width=width, height=height)
+    return configured(layered.add_params(*parameters))
+
+
+def _image_marks(data: alt.InlineData | alt.NamedData) -> alt.Chart:
+    marks: alt.Chart = (
+        alt.Chart(data)
+        .mark_image(aspect=False, smooth=False, aria=False)
+        .encode(**_corners(), url="url:N")
+    )
+    return marks
+
+
+def _corners() -> dict[str, Any]:
+    """Return the encoding of boxes by their sides."""
+    return {"x": _horizontal("x0"), "x2": "x1:Q", "y": _vertical("y0"), "y2": "y1:Q"}
+
+
+def _horizontal(field: str) -> alt.X:
+    axis = _axis("key", orient="top", angle=-45)
+    return alt.X(f"{field}:Q", scale=_scale("columns"), axis=axis)
+
+
+def _vertical(field: str) -> alt.Y:
+    axis = _axis("query", orient="left")
+    return alt.Y(f"{field}:Q", scale=_scale("rows", reverse=True), axis=axis)
+
+
+def _scale(length: str, *, reverse: bool = False) -> alt.Scale:
+    return alt.Scale(domain=alt.ExprRef(f"[0, {length}]"), nice=False, zero=False, reverse=reverse)
+
+
+def _axis(side: str, *, orient: Any, angle: int = 0) -> alt.Axis:
+    return alt.Axis(
+        orient=orient,
+        values=alt.ExprRef(f"{side}Ticks"),
+        labelExpr=f"{side}Labels[floor(datum.value)]",
+        labelAngle=angle,
+        labelLimit=110,
+        labelOverlap=False,
+        labelFlush=False,
+        labelColor=alt.ExprRef("ink"),
+    )
+
+
+def _parameters(keys: Sequence[str], queries: Sequence[str], colour: str) -> list[alt.Parameter]:
+    return [
+        alt.param(name="keyLabels", value=list(keys)),
+        alt.param(name="queryLabels", value=list(queries)),
+        alt.param(name="keyTicks", value=_ticks(len(keys))),
+        alt.param(name="queryTicks", value=_ticks(len(queries))),
+        alt.param(name="columns", value=max(1, len(keys))),
+        alt.param(name="rows", value=max(1, len(queries))),
+        alt.param(name="ink", value=colour),
+        alt.param(name="numberSize", value=10),
+    ]
+
+
+def _ticks(length: int, pixels: int = _MAX_PIXELS) -> list[float]:
+    """Return the middles of the cells that get a label: as many as have 13 pixels each."""
+    step = max(1, -(-length * 13 // pixels))
+    return [index + 0.5 for index in range(0, length, step)]
+
+
+def _size(rows: int, columns: int) -> tuple[int, int]:
+    cell = min(_CELL_PIXELS, _MAX_PIXELS / columns, _MAX_PIXELS / rows)
+    return max(1, round(cell * columns)), max(1, round(cell * rows))
+
+
+def _cells(weights: Weights, theme: Theme) -> list[dict[str, Any]]:
+    codes = picture.encode(weights)
+    colours = palette(theme)
+    return [
+        {
+            "x0": column,
+            "x1": column + 1,
+            "y0": row,
+            "y1": row + 1,
+            "x": column + 0.5,
+            "y": row + 0.5,
+            "colour": colours[code],
+            "number": cell_number(float(weights[row, column])),
+            "ink": "#ffffff" if _is_dark(colours[code]) else "#22222c",
+        }
+        for (row, column), code in np.ndenumerate(codes)
+    ]
+
+
+def cell_number(weight: float) -> str:
+    """Return what stands in a cell: two decimals without the leading zero, nothing below 0.005."""
+    if not np.isfinite(weight):
+        return "NaN"
+    if weight < 0.005:
+        return ""
+    return f"{weight:.2f}".removeprefix("0")
+
+
+def _is_dark(colour: str) -> bool:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 140
+
+
+def _max_pool(weights: Weights, block: int) -> Weights:
+    """Return the largest weight of every ``block × block`` square; NaN wins, so it shows."""
+    if block == 1:
+        return weights
+    rows, columns = weights.shape
+    padded = np.zeros((-(-rows // block) * block, -(-columns // block) * block), np.float32)
+    padded[:rows, :columns] = weights
+    # (row block, row, column block, column) -> (row block, column block)
+    squares = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block)
+    pooled: Weights = squares.max(axis=(1, 3))
+    return pooled

@@ -1,0 +1,5 @@
+"""One HTML string from a Run and the charts of it: packing, templates, security policy."""
+
+from attnreport.page.page import render
+
+__all__ = ["render"]

@@ -1,0 +1,125 @@
+"""One HTML string: templates, raw files, and a policy that lets nothing else run.
+
+Data reach the page in two ways only: through Jinja's autoescape, and as JSON scripts whose ``<``,
+``>`` and ``&`` are escaped. The policy names the hash of every script and style it allows.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+import attnreport
+from attnreport.page.context import context
+from attnreport.page.scripts import joined
+from attnreport.page.vega import bundle
+from attnreport.run import Run
+
+_STYLES = ("theme.css", "page.css")
+
+
+@dataclass(frozen=True)
+class Script:
+    """Hold one script of the page, ready to stand between its tags."""
+
+    source: Markup
+    module: bool
+
+
+def render(run: Run, layer: int, head: int) -> str:
+    """Return the whole page as one HTML string that needs nothing else.
+
+    Args:
+        run: what to show.
+        layer: index of the attention shown first.
+        head: index of the head shown first.
+    """
+    scripts = (_script(bundle(), module=False), _script(_own_script(), module=True))
+    style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
+    page: str = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            page=context(run, layer, head, attnreport.__version__),
+            scripts=scripts,
+            style=style,
+            policy=_policy([script.source for script in scripts], style),
+        )
+    )
+    return page
+
+
+def json_script(content: Any) -> Markup:
+    """Return JSON that no HTML parser can leave: it holds no ``<``, ``>``, ``&`` or U+2028/9."""
+    text = msgspec.json.encode(content).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - escaped just above
+
+
+def picture(svg: str) -> Markup:
+    """Return an SVG of vl-convert, whose texts it escaped, to stand in the page as it is."""
+    return Markup(svg)  # noqa: S704 - tested with hostile labels
+
+
+def _policy(scripts: list[Markup], style: Markup) -> str:
+    allowed = " ".join(_hash(script) for script in scripts)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {allowed}",
+            f"style-src {_hash(style)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types default",
+        )
+    )
+
+
+def _hash(content: str) -> str:
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _script(source: str, *, module: bool) -> Script:
+    # In a string or a comment `<\/script` means the same to JavaScript, and nothing to HTML.
+    safe = source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return Script(Markup(safe), module)  # noqa: S704 - our own files and vl-convert's
+
+
+def _own_script() -> str:
+    return joined(_folder() / "js" / "main.js")
+
+
+def _read(*parts: str) -> str:
+    return _folder().joinpath(*parts).read_text(encoding="utf-8")
+
+
+@cache
+def _folder() -> Path:
+    """Return the templates: inside the package in a wheel, beside it in a checkout."""
+    package = Path(attnreport.__file__).parent
+    inside = package / "templates"
+    return inside if inside.is_dir() else package.parent / "templates"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_folder()),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters.update(json=json_script, picture=picture)
+    return environment

@@ -1,0 +1,65 @@
+"""The report: a Run in, one HTML file out."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+from attnreport.errors import InvalidInput
+from attnreport.files import check_writable, replace_file
+from attnreport.page import render
+from attnreport.run import Run
+
+
+class Report:
+    """Draw a Run as one self-contained interactive HTML page.
+
+    Args:
+        run: what to draw.
+        layer: attention shown first, by its place in the run; by default the last one that
+            relates two sequences, or else the first.
+        head: head shown first.
+
+    Raises:
+        InvalidInput: the run has no such layer or head.
+    """
+
+    def __init__(self, run: Run, *, layer: int | None = None, head: int = 0) -> None:
+        self.run = run
+        self.layer = _first_shown(run) if layer is None else layer
+        self.head = head
+        if not 0 <= self.layer < len(run.attentions):
+            raise InvalidInput(
+                f"no layer {self.layer}: the run has layers 0 to {len(run.attentions) - 1}"
+            )
+        heads = run.attentions[self.layer].heads
+        if not 0 <= head < heads:
+            raise InvalidInput(f"no head {head}: layer {self.layer} has heads 0 to {heads - 1}")
+
+    def html(self) -> str:
+        """Return the page; the same run gives the same string."""
+        return render(self.run, self.layer, self.head)
+
+    def save(self, path: str | Path, *, force: bool = False) -> int:
+        """Write the page to ``path``, whole or not at all, and return its size in bytes.
+
+        Raises:
+            OutputError: the file exists and ``force`` is false, or it cannot be written.
+        """
+        target = Path(path)
+        check_writable(target, force=force)
+        content = self.html().encode()
+        replace_file(target, content)
+        return len(content)
+
+    def _repr_html_(self) -> str:
+        """Return the page for a notebook, in a frame that can reach nothing of the notebook."""
+        return (
+            '<iframe sandbox="allow-scripts" style="width:100%;height:900px;border:0" '
+            f'title="attnreport" srcdoc="{html.escape(self.html())}"></iframe>'
+        )
+
+
+def _first_shown(run: Run) -> int:
+    cross = [attention.layer for attention in run.attentions if attention.kind == "cross"]
+    return cross[-1] if cross else 0

@@ -1,0 +1,48 @@
+// @ts-check
+// Codes to weights and weights to words. A code is round((levels - 1) * sqrt(w)).
+
+/** The weight in the middle of a code's interval; NaN for the code that says "not a number".
+ * @param {number} code @param {number} levels */
+export function weightOfCode(code, levels) {
+  return code >= levels ? NaN : (code / (levels - 1)) ** 2;
+}
+
+/** How far from `weight` the coded weight can have been.
+ * @param {number} weight @param {number} levels */
+export function errorOfWeight(weight, levels) {
+  const half = 0.5 / (levels - 1);
+  return (Math.sqrt(weight) + half) ** 2 - weight;
+}
+
+/** @param {number} weight @param {number} error 0 where the weight is exact */
+export function weightText(weight, error) {
+  if (Number.isNaN(weight)) return "NaN";
+  if (!Number.isFinite(weight)) return "infinite";
+  if (error > 0) {
+    const digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(error))));
+    return `${weight.toFixed(digits)} ± ${error.toFixed(digits)}`;
+  }
+  if (weight > 0 && weight < 0.0001) return "< 0.0001";
+  return weight.toFixed(4);
+}
+
+/** What stands in a cell: two decimals without the leading zero, nothing below 0.005.
+ * @param {number} weight */
+export function cellNumber(weight) {
+  if (!Number.isFinite(weight)) return "NaN";
+  return weight < 0.005 ? "" : weight.toFixed(2).replace(/^0/, "");
+}
+
+/** Indices of the largest values of a row, largest first; what is not a number comes first.
+ * @param {Float32Array} row @param {number} count */
+export function strongest(row, count) {
+  const size = (/** @type {number} */ index) => (Number.isNaN(row[index]) ? Infinity : row[index]);
+  return Array.from(row.keys())
+    .sort((a, b) => size(b) - size(a) || a - b)
+    .slice(0, count);
+}
+
+/** Place of a value in its row, 1 for the largest. @param {Float32Array} row @param {number} at */
+export function rankIn(row, at) {
+  return 1 + row.reduce((larger, value) => larger + (value > row[at] ? 1 : 0), 0);
+}

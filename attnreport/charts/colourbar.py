@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from attnreport.charts.picture import LEVELS
+from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import Theme, configured, ink, palette
 
 # Where a weight is easy to place by eye on the √ scale.
@@ -20,7 +20,7 @@ def colourbar(*, theme: Theme = "light", width: int = 260) -> alt.LayerChart:
         theme: the ground it will stand on.
         width: length of the bar in pixels.
     """
-    steps = LEVELS - 1
+    steps = FINEST - 1
     colours = palette(theme)
     # One stripe for six codes: finer steps than an eye can tell apart would only cost bytes. Each
     # reaches to the end and the next covers it, so that no seam shows between two of them.

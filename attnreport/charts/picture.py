@@ -16,40 +16,37 @@ from PIL import Image
 
 from attnreport.run import Weights
 
-# Codes 0 … 254 hold weights, 255 a weight that is NaN or infinite: it has a colour of its own,
-# because drawn as zero it would look like a head that looks away.
-LEVELS = 255
-NONFINITE_CODE = 255
-CODE_ERROR = 0.5 / (LEVELS - 1)
+# With 255 levels the last code, 255, is left for a weight that is NaN or infinite: it has a colour
+# of its own, because drawn as zero it would look like a head that looks away.
+FINEST = 255
 
 Codes = NDArray[np.uint8]
 
 
-def encode(weights: Weights) -> Codes:
-    """Return the code of every weight: ``round(254 · √w)``, or 255 where it is not finite.
+def encode(weights: Weights, levels: int = FINEST) -> Codes:
+    """Return the code of every weight: ``round((levels − 1) · √w)``, or ``levels`` if not finite.
 
     Args:
         weights: any shape, in [0, 1] where finite.
+        levels: how many codes stand for weights, 2 to 255.
 
     Returns:
-        The same shape, uint8. ``|√w − code / 254|`` is at most ``CODE_ERROR``.
+        The same shape, uint8. ``|√w − code / (levels − 1)|`` is at most ``code_error(levels)``.
     """
     finite = np.isfinite(weights)
     root = np.sqrt(np.clip(np.where(finite, weights, 0), 0, 1))
-    codes: Codes = np.rint(root * (LEVELS - 1)).astype(np.uint8)
-    codes[~finite] = NONFINITE_CODE
+    codes: Codes = np.rint(root * (levels - 1)).astype(np.uint8)
+    codes[~finite] = levels
     return codes
 
 
-def decode(codes: Codes) -> Weights:
-    """Return the weight in the middle of each code's interval; NaN for what was not finite."""
-    weights = np.square(codes.astype(np.float32) / (LEVELS - 1))
-    weights[codes == NONFINITE_CODE] = np.nan
-    return weights
+def code_error(levels: int = FINEST) -> float:
+    """Return how far √w can be from what its code says: half a step."""
+    return 0.5 / (levels - 1)
 
 
 def png(codes: Codes, palette: tuple[str, ...]) -> bytes:
-    """Return an indexed PNG of ``codes``, shape (row, column), with 256 ``#rrggbb`` colours."""
+    """Return an indexed PNG of ``codes``, shape (row, column), in these ``#rrggbb`` colours."""
     image = Image.fromarray(codes, mode="P")
     image.putpalette(bytes.fromhex("".join(colour[1:] for colour in palette)))
     buffer = io.BytesIO()

@@ -12,7 +12,7 @@ from typing import Literal
 import altair as alt
 from cmap import Colormap
 
-from attnreport.charts.picture import LEVELS
+from attnreport.charts.picture import FINEST
 
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
@@ -25,10 +25,10 @@ _INK = {"light": "#3a3a45", "dark": "#c9c9d6"}
 
 
 @cache
-def palette(theme: Theme) -> tuple[str, ...]:
-    """Return 256 ``#rrggbb`` colours: one per weight code, then the one for not finite."""
+def palette(theme: Theme, levels: int = FINEST) -> tuple[str, ...]:
+    """Return ``#rrggbb`` colours: one per weight code, then the one for what is not finite."""
     colours = Colormap(_COLOUR_MAPS[theme])
-    steps = [str(colours(index / (LEVELS - 1)).hex)[:7].lower() for index in range(LEVELS)]
+    steps = [str(colours(index / (levels - 1)).hex)[:7].lower() for index in range(levels)]
     return (*steps, _NONFINITE[theme])
 
 

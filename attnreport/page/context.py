@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from attnreport.charts import colourbar, still_heatmap
-from attnreport.charts.picture import CODE_ERROR
+from attnreport.charts.picture import code_error
 from attnreport.charts.theme import THEMES, Theme
 from attnreport.page.document import document, groups
-from attnreport.page.pack import PackedLayer, is_exact, pack
+from attnreport.page.pack import Packed, PackedLayer, pack
 from attnreport.page.vega import svg
 from attnreport.run import Attention, LedgerEntry, Run
 
@@ -127,6 +127,7 @@ class PageContext:
 def context(run: Run, layer: int, head: int, version: str) -> PageContext:
     """Return what the templates need to show ``run``, opening with ``layer`` and ``head``."""
     shown = run.attentions[layer]
+    packed = pack(run)
     chart, block = still_heatmap(shown, head)
     bars = {theme: svg(colourbar(theme=theme)) for theme in THEMES}
     model = run.provenance.model or "an unnamed model"
@@ -140,7 +141,7 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         normalised=all(attention.normalised for attention in run.attentions),
         sinks=any(attention.sink is not None for attention in run.attentions),
         nonfinite=sum(attention.nonfinite for attention in run.attentions),
-        precision=_precision(run),
+        precision=_precision(packed),
         groups=_option_groups(run),
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
         still=Still(svg(chart), block, bars),
@@ -149,9 +150,9 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         ledger_summary=_ledger_summary(run),
         ledger=tuple(_ledger_row(run, entry) for entry in run.ledger),
         provenance=_provenance(run),
-        notes=(*run.provenance.notes, _reductions(run)),
-        document=document(run, layer, head),
-        packed=pack(run),
+        notes=(*run.provenance.notes, _reductions(packed)),
+        document=document(run, packed, layer, head),
+        packed=packed.layers,
     )
 
 
@@ -253,21 +254,22 @@ def _warnings_of(attention: Attention) -> list[Notice]:
     return found
 
 
-def _precision(run: Run) -> str:
-    if is_exact(run):
+def _precision(packed: Packed) -> str:
+    if packed.exact:
         return "The numbers in this file are the exact float32 weights."
     return (
-        "To keep this file small each weight w is stored as a code of 255 steps that is even in "
-        f"√w: √w is right to ± {CODE_ERROR:.4f}, and the readout states what that means for w."
+        f"To keep this file small each weight w is stored as a code of {packed.levels} steps that "
+        f"is even in √w: √w is right to ± {code_error(packed.levels):.4f}, and behind every number "
+        "stands what that means for w."
     )
 
 
-def _reductions(run: Run) -> str:
-    if is_exact(run):
+def _reductions(packed: Packed) -> str:
+    if packed.exact:
         return "Nothing was rounded, pooled or left out on the way into this page."
     return (
-        "Weights were rounded to 255 steps of √w on the way into this page; no head was left out "
-        "and nothing was pooled."
+        f"Weights were rounded to {packed.levels} steps of √w on the way into this page; no head "
+        "was left out and nothing was pooled."
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.charts import heatmap_view, picture
+from attnreport.charts import heatmap_view
 from attnreport.charts.theme import THEMES, ink, palette
-from attnreport.page.pack import is_exact
+from attnreport.page.pack import Packed
 from attnreport.page.vega import compiled
 from attnreport.run import Attention, Run
 
@@ -29,7 +29,7 @@ def groups(run: Run) -> tuple[Group, ...]:
     return tuple(Group(title, tuple(layers)) for title, layers in members.items())
 
 
-def document(run: Run, layer: int, head: int) -> dict[str, Any]:
+def document(run: Run, packed: Packed, layer: int, head: int) -> dict[str, Any]:
     """Return the JSON document of the page that shows ``layer`` and ``head`` first."""
     axes = run.axes
     return {
@@ -49,9 +49,9 @@ def document(run: Run, layer: int, head: int) -> dict[str, Any]:
             for attention in run.attentions
         ],
         "groups": [{"title": group.title, "layers": group.layers} for group in groups(run)],
-        "exact": is_exact(run),
-        "levels": picture.LEVELS,
-        "palettes": {theme: "".join(colour[1:] for colour in palette(theme)) for theme in THEMES},
+        "exact": packed.exact,
+        "levels": packed.levels,
+        "palettes": {theme: _hexadecimal(palette(theme, packed.levels)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "heatmap": compiled(heatmap_view()),
@@ -61,6 +61,10 @@ def document(run: Run, layer: int, head: int) -> dict[str, Any]:
 def _pair(attention: Attention) -> str:
     looked_at = "itself" if attention.kind == "self" else attention.keys.name
     return f"{attention.queries.name} looks at {looked_at}"
+
+
+def _hexadecimal(colours: tuple[str, ...]) -> str:
+    return "".join(colour.removeprefix("#") for colour in colours)
 
 
 def _roles(positions: Any) -> Iterator[str]:

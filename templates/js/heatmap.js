@@ -41,6 +41,7 @@ export class Heatmap {
   async show(picture) {
     const { rows, columns } = picture.matrix;
     Object.assign(this, { rows, columns });
+    await decoded(picture.url);
     const cell = this.cellSize(picture.queries);
     const width = Math.max(1, Math.round(cell * columns));
     const height = Math.max(1, Math.round(cell * rows));
@@ -98,6 +99,14 @@ function refusingLoader() {
   const sanitize = async (/** @type {string} */ url) =>
     String(url).startsWith("data:image/png;base64,") ? { href: url } : refuse(url);
   return { load: refuse, http: refuse, file: refuse, sanitize };
+}
+
+/** Wait until the browser can paint a picture at once, so that no empty frame shows before it.
+ * @param {string} url */
+async function decoded(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
 }
 
 /** The middles of the cells that get a label. @param {number} length @param {number} pixels */

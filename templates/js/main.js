@@ -198,7 +198,12 @@ async function start() {
   const page = new Page(report, heatmap);
   await page.show(stateOfHash(window.location.hash, page.shapes, page.state));
   listen(page);
-  document.documentElement.dataset.ready = "true";
+  // Ready means painted: two frames later what was drawn is on the screen.
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      document.documentElement.dataset.ready = "true";
+    }),
+  );
 }
 
 start();

@@ -37,9 +37,10 @@ function showTop(row, query, keys, error) {
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
+  const about = error(1) > 0 ? "about " : "";
   element("readout-rest").textContent =
     row.length > top.length
-      ? `The other ${row.length - top.length} keys share ${weightText(Math.max(0, all - shown), 0)}.`
+      ? `The other ${row.length - top.length} keys share ${about}${weightText(Math.max(0, all - shown), 0)}.`
       : "";
 }
 

@@ -2,7 +2,7 @@
 // The report's data: what the JSON scripts hold, read when it is first needed.
 import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
-import { decodeIndexed, recoloured } from "./png.js";
+import { codesOf, indexedPng } from "./png.js";
 
 /** @typedef {{name: string, labels: string[], roles: string}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
@@ -36,17 +36,27 @@ export class Weights {
     return packed;
   }
 
+  /** @param {number} layer */
+  shape(layer) {
+    const { queries, keys } = this.report.layers[layer];
+    const [rows, columns] = [queries, keys].map((axis) => this.report.axes[axis].labels.length);
+    return { rows, columns };
+  }
+
+  /** @param {number} layer @param {number} head */
+  imageData(layer, head) {
+    return bytesOfBase64(this.layer(layer).heads[head]);
+  }
+
   /** @param {number} layer @param {number} head @returns {Promise<Matrix>} */
   async matrix(layer, head) {
-    const { queries, keys } = this.report.layers[layer];
-    const rows = this.report.axes[queries].labels.length;
-    const columns = this.report.axes[keys].labels.length;
+    const { rows, columns } = this.shape(layer);
     if (this.report.exact) {
       const values = await this.exactLayer(layer);
       const size = rows * columns;
       return { rows, columns, values: values.subarray(head * size, (head + 1) * size) };
     }
-    const { codes } = await decodeIndexed(bytesOfBase64(this.layer(layer).heads[head]));
+    const codes = await codesOf(this.imageData(layer, head), rows, columns);
     const levels = this.report.levels;
     return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
   }
@@ -58,10 +68,9 @@ export class Weights {
 
   /** The picture of a head. @param {number} layer @param {number} head @param {string} theme */
   url(layer, head, theme) {
-    const text = this.layer(layer).heads[head];
-    if (theme === "light") return `data:image/png;base64,${text}`;
-    const palette = this.palette(theme);
-    return `data:image/png;base64,${base64OfBytes(recoloured(bytesOfBase64(text), palette))}`;
+    const { rows, columns } = this.shape(layer);
+    const png = indexedPng(this.imageData(layer, head), rows, columns, this.palette(theme));
+    return `data:image/png;base64,${base64OfBytes(png)}`;
   }
 
   /** @param {string} theme @returns {Uint8Array} 3 bytes a colour */

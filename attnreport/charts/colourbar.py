@@ -35,7 +35,7 @@ def colourbar(*, theme: Theme = "light", width: int = 260) -> alt.LayerChart:
             x=alt.X(
                 "from:Q",
                 scale=alt.Scale(type="sqrt", domain=[0, 1], nice=False),
-                axis=alt.Axis(values=_TICKS, format="~r", labelColor=ink(theme), labelFlush=True),
+                axis=alt.Axis(values=_TICKS, labelExpr="'' + datum.value", labelColor=ink(theme)),
             ),
             x2="to:Q",
             color=alt.Color("colour:N", scale=None),

@@ -22,6 +22,7 @@ STILL_CELLS = 32
 NUMBERED_CELLS = 24
 _CELL_PIXELS = 34
 _MAX_PIXELS = 760
+_LABEL_PIXELS = 17
 
 
 def heatmap(attention: Attention, head: int, *, theme: Theme = "light") -> alt.LayerChart:
@@ -171,8 +172,8 @@ def _parameters(keys: Sequence[str], queries: Sequence[str], colour: str) -> lis
 
 
 def _ticks(length: int, pixels: int = _MAX_PIXELS) -> list[float]:
-    """Return the middles of the cells that get a label: as many as have 13 pixels each."""
-    step = max(1, -(-length * 13 // pixels))
+    """Return the middles of the cells that get a label: as many as have room."""
+    step = max(1, -(-length * _LABEL_PIXELS // pixels))
     return [index + 0.5 for index in range(0, length, step)]
 
 

@@ -7,7 +7,7 @@ import { cellNumber } from "./codes.js";
  *   palette: Uint8Array, levels: number}} Picture */
 
 const CELL_PIXELS = 34;
-const LABEL_PIXELS = 13;
+const LABEL_PIXELS = { key: 17, query: 13 }; // slanted labels need more room
 const NUMBER_PIXELS = 26;
 const MAX_HEIGHT = 860;
 
@@ -41,7 +41,6 @@ export class Heatmap {
   async show(picture) {
     const { rows, columns } = picture.matrix;
     Object.assign(this, { rows, columns });
-    await decoded(picture.url);
     const cell = this.cellSize(picture.queries);
     const width = Math.max(1, Math.round(cell * columns));
     const height = Math.max(1, Math.round(cell * rows));
@@ -49,8 +48,8 @@ export class Heatmap {
     view
       .signal("keyLabels", picture.keys)
       .signal("queryLabels", picture.queries)
-      .signal("keyTicks", ticks(columns, width))
-      .signal("queryTicks", ticks(rows, height))
+      .signal("keyTicks", ticks(columns, width, LABEL_PIXELS.key))
+      .signal("queryTicks", ticks(rows, height, LABEL_PIXELS.query))
       .signal("columns", columns)
       .signal("rows", rows)
       .signal("ink", picture.ink)
@@ -60,6 +59,20 @@ export class Heatmap {
       .data("picture", [{ x0: 0, x1: columns, y0: 0, y1: rows, url: picture.url }])
       .data("cells", cell < NUMBER_PIXELS ? [] : numbers(picture));
     await view.runAsync();
+    await this.painted(picture.url);
+  }
+
+  /** Wait until the picture is decoded: Vega puts it in place and does not wait for it.
+   * @param {string} url */
+  async painted(url) {
+    for (let frame = 0; frame < 30; frame += 1) {
+      const image = /** @type {any} */ (this.element.querySelector("svg image"));
+      if (image?.getAttribute("href") === url) {
+        await image.decode?.();
+        return;
+      }
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   /** Mark one cell, or none. @param {number | null} query @param {number | null} key */
@@ -101,17 +114,10 @@ function refusingLoader() {
   return { load: refuse, http: refuse, file: refuse, sanitize };
 }
 
-/** Wait until the browser can paint a picture at once, so that no empty frame shows before it.
- * @param {string} url */
-async function decoded(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-}
-
-/** The middles of the cells that get a label. @param {number} length @param {number} pixels */
-function ticks(length, pixels) {
-  const step = Math.max(1, Math.ceil((length * LABEL_PIXELS) / pixels));
+/** The middles of the cells that get a label.
+ * @param {number} length @param {number} pixels @param {number} room pixels that a label needs */
+function ticks(length, pixels, room) {
+  const step = Math.max(1, Math.ceil((length * room) / pixels));
   return Array.from({ length: Math.ceil(length / step) }, (_, index) => index * step + 0.5);
 }
 

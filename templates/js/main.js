@@ -4,7 +4,7 @@ import { element, filled, made, picker } from "./dom.js";
 import { Heatmap } from "./heatmap.js";
 import { showLinks } from "./links.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
-import { showCell } from "./readout.js";
+import { showCell, showMean } from "./readout.js";
 import { hashOfState, stateOfHash } from "./state.js";
 import { Weights, readJson } from "./weights.js";
 
@@ -79,9 +79,9 @@ class Page {
   /** Point at one cell. @param {number | null} query @param {number | null} key */
   async choose(query, key) {
     await this.heatmap.mark(query, key);
-    if (query === null || key === null) return;
     const error = (/** @type {number} */ weight) => this.weights.error(weight);
-    showCell(this.matrix, this.queries.labels, this.keys.labels, query, key, error);
+    if (query === null || key === null) showMean(this.matrix, this.keys.labels, error);
+    else showCell(this.matrix, this.queries.labels, this.keys.labels, query, key, error);
   }
 
   /** Keep what is shown in the address, so that a link leads back to it. */

@@ -22,14 +22,31 @@ export function showCell(matrix, queries, keys, query, key, error) {
     made("b", weightText(weight, error(weight))),
     Number.isNaN(weight) ? "." : `, ${ordinal(rankIn(row, key))} of ${row.length} keys.`,
   ]);
-  showTop(row, queries[query], keys, error);
+  filled(element("readout-title"), ["Where ", made("q", queries[query]), " looks most"]);
+  showTop(row, keys, error);
 }
 
-/** @param {Float32Array} row @param {string} query @param {string[]} keys
- * @param {(weight: number) => number} error */
-function showTop(row, query, keys, error) {
-  element("readout-detail").hidden = false;
-  element("readout-query").textContent = query;
+/**
+ * With no cell chosen: the keys that are looked at most, all queries together. The error of a mean
+ * is at most the error at the mean, because the error grows as √w and √ is concave.
+ * @param {Matrix} matrix @param {string[]} keys @param {(weight: number) => number} error
+ */
+export function showMean(matrix, keys, error) {
+  const { rows, columns, values } = matrix;
+  const mean = new Float32Array(columns);
+  values.forEach((weight, index) => {
+    mean[index % columns] += weight / rows;
+  });
+  filled(element("readout-line"), [
+    "Point at a cell to read it and click to keep it, or press Tab until the heatmap has a frame " +
+      "and use the arrow keys.",
+  ]);
+  filled(element("readout-title"), ["Looked at most, mean over all queries"]);
+  showTop(mean, keys, error);
+}
+
+/** @param {Float32Array} row @param {string[]} keys @param {(weight: number) => number} error */
+function showTop(row, keys, error) {
   const top = strongest(row, BARS);
   filled(
     element("readout-top"),

@@ -1,0 +1,107 @@
+"""Read an einsum of weights and values as a batched matrix product.
+
+Knows the notation and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+_SPARE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Product:
+    """Say how to bring the operands of an einsum to the order of a matrix product.
+
+    Weights become ``(…, query, key)``, values ``(…, key, width)``, output ``(…, query, width)``.
+
+    Attributes:
+        subscripts: of the weights, the values and the output.
+        shared: letters that all three have: batch and heads, in the output's order.
+        queries: letters of weights and output.
+        keys: the letter that is summed over.
+        widths: letters of values and output.
+    """
+
+    subscripts: tuple[str, str, str]
+    shared: str
+    queries: str
+    keys: str
+    widths: str
+
+    def arrange(
+        self, weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the three in that order; only views and reshapes."""
+        return (
+            self.weights(weights),
+            _permute(values, self.subscripts[1], self.shared, self.keys, self.widths),
+            _permute(output, self.subscripts[2], self.shared, self.queries, self.widths),
+        )
+
+    def weights(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return the weights as ``(…, query, key)``."""
+        return _permute(weights, self.subscripts[0], self.shared, self.queries, self.keys)
+
+
+def as_product(
+    equation: str, operands: Sequence[torch.Tensor], place: int, output: torch.Tensor
+) -> Product | str:
+    """Return how an einsum multiplies weights with values, or in words why it does not.
+
+    Args:
+        equation: e.g. ``"bhqk,bkhd->bqhd"``.
+        operands: both.
+        place: which of the two are the weights.
+        output: the result.
+    """
+    inputs, arrow, result = equation.replace(" ", "").partition("->")
+    if not arrow:
+        return "has no explicit output"
+    left, right = (
+        _spell(text, operand.dim())
+        for text, operand in zip(inputs.split(","), operands, strict=True)
+    )
+    result = _spell(result, output.dim())
+    weights, values = (left, right) if place == 0 else (right, left)
+    if any(len(set(text)) != len(text) for text in (weights, values, result)):
+        return "takes a diagonal"
+    keys = [letter for letter in weights if letter in values and letter not in result]
+    if len(keys) != 1:
+        return f"sums over {len(keys)} dimensions that both have, expected one"
+    if any(letter not in result for letter in (weights + values) if letter != keys[0]):
+        return "sums over a dimension that only one has"
+    queries = "".join(x for x in result if x in weights and x not in values)
+    if not queries:
+        return "has no dimension of queries"
+    shared = "".join(x for x in result if x in weights and x in values)
+    widths = "".join(x for x in result if x in values and x not in weights)
+    if len(queries) > 1:
+        # More than one is a grid, or heads that share their values: all but the last lead.
+        shared, queries = shared + queries[:-1], queries[-1]
+    return Product((weights, values, result), shared, queries, keys[0], widths)
+
+
+def _spell(text: str, dimensions: int) -> str:
+    """Return subscripts with the letters an ellipsis stands for, the same ones from the right."""
+    missing = dimensions - len(text.replace("...", ""))
+    return text.replace("...", _SPARE[len(_SPARE) - missing :] if missing else "")
+
+
+def _permute(
+    tensor: torch.Tensor, subscripts: str, shared: str, rows: str, columns: str
+) -> torch.Tensor:
+    """Return ``(shared…, rows, columns)``, letters the tensor lacks as ones."""
+    letters = shared + rows + columns
+    present = [letter for letter in letters if letter in subscripts]
+    tensor = tensor.permute([subscripts.index(letter) for letter in present])
+    for place, letter in enumerate(letters):
+        if letter not in subscripts:
+            tensor = tensor.unsqueeze(place)
+    lead = tensor.shape[: len(shared)]
+    height = tensor.shape[len(shared) : len(shared) + len(rows)].numel()
+    return tensor.reshape(*lead, height, -1)

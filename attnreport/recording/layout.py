@@ -1,0 +1,77 @@
+"""Where the chosen example and its heads are in an operand with any leading dimensions.
+
+Knows shapes and the size of the batch, nothing else; what cannot be told is said, not guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from attnreport.recording.streams import Stream
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Pick one example of ``(…, position, width)`` and make it ``(head, position, width)``.
+
+    Attributes:
+        start: first row of the example on the first dimension.
+        length: how many rows; None where there is no batch dimension at all.
+        reasons: what had to be assumed, for the ledger.
+    """
+
+    start: int
+    length: int | None
+    reasons: tuple[str, ...] = ()
+
+    def pick(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the example's part, every leading dimension in one."""
+        if self.length is not None:
+            # One row for all examples: a mask, or keys that every example shares.
+            start = 0 if tensor.shape[0] == 1 else self.start
+            tensor = tensor[start : start + self.length]
+        return tensor.reshape(math.prod(tensor.shape[:-2]), *tensor.shape[-2:])
+
+
+def layout_of(lead: Sequence[int], stream: Stream | None, example: int) -> Layout | str:
+    """Return how to pick an example, or in words why it cannot be told.
+
+    Args:
+        lead: the dimensions before (position, width) of the queries.
+        stream: what the queries belong to; its batch size is what the first dimension is held
+            against.
+        example: which example.
+    """
+    batch = stream.batch if stream is not None else None
+    if not lead:
+        return Layout(0, None)
+    first, *rest = lead
+    if rest:
+        return _batch_first(first, batch, example)
+    if batch is None or batch == 1:
+        reason = f"one leading dimension of {first}, read as heads of one example"
+        return Layout(0, None, () if batch == 1 else (reason,))
+    return _merged(first, batch, example)
+
+
+def _batch_first(first: int, batch: int | None, example: int) -> Layout | str:
+    if batch is not None and first not in (1, batch):
+        return f"the first dimension is {first}, the batch {batch}: which example is where?"
+    if first != 1 and example >= first:
+        return f"example {example} was asked for, the batch has {first}"
+    return Layout(0 if first == 1 else example, 1)
+
+
+def _merged(first: int, batch: int, example: int) -> Layout | str:
+    """Split batch times heads, batch slower, as ``view(batch * heads, …)`` leaves them."""
+    if first % batch:
+        return f"one leading dimension of {first} is no multiple of the batch {batch}"
+    if example >= batch:
+        return f"example {example} was asked for, the batch has {batch}"
+    heads = first // batch
+    reason = f"batch of {batch} and {heads} heads came as one dimension, read as (batch, head)"
+    return Layout(example * heads, heads, (reason,) if heads > 1 else ())

@@ -1,0 +1,332 @@
+"""Read ``torch.nn``'s own attention: ``multi_head_attention_forward`` and the fused encoder paths.
+
+All three get the layer's parameters, so the projections are done once more beside the call, for
+the chosen example only, and the result is held against what the call really returned. Knows
+nothing of modules or models.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+
+from attnreport.recording.registry import recorder
+from attnreport.recording.watch import Found, Watch, quietly
+from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
+
+_SIGNATURE = inspect.signature(F.multi_head_attention_forward)
+_NATIVE = [
+    "query",
+    "key",
+    "value",
+    "embed_dim",
+    "num_head",
+    "qkv_weight",
+    "qkv_bias",
+    "proj_weight",
+    "proj_bias",
+    "mask",
+    "need_weights",
+    "average_attn_weights",
+    "mask_type",
+]
+_LAYER = [
+    "src",
+    "embed_dim",
+    "num_heads",
+    "qkv_weight",
+    "qkv_bias",
+    "proj_weight",
+    "proj_bias",
+    "use_gelu",
+    "norm_first",
+    "eps",
+    "norm_weight_1",
+    "norm_bias_1",
+    "norm_weight_2",
+    "norm_bias_2",
+    "ffn_weight_1",
+    "ffn_bias_1",
+    "ffn_weight_2",
+    "ffn_bias_2",
+    "mask",
+    "mask_type",
+]
+
+
+@dataclass
+class _Example:
+    """Describe one example of one multi-head attention, whatever it was called through.
+
+    Attributes:
+        inputs: queries, keys, values before their projection, each ``(position, width)``.
+        matrices: their projections.
+        biases: and what is added; None for none.
+        out: matrix and bias of the output projection.
+        heads: number of heads.
+        mask: float, added to the scores; None for none.
+        causal: whether query i sees keys 0 … i only.
+        empty: what a row becomes that may look at nothing, which torch's paths do not agree on.
+        extra: further keys and values after the projection, ``(head, 1, width)`` each.
+        static: keys and values given instead of projected ones, ``(head, key, width)``.
+    """
+
+    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    matrices: Sequence[torch.Tensor]
+    biases: Sequence[torch.Tensor | None]
+    out: tuple[torch.Tensor, torch.Tensor | None]
+    heads: int
+    mask: torch.Tensor | None = None
+    causal: bool = False
+    empty: float = 0.0
+    extra: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+    static: Sequence[torch.Tensor | None] = (None, None)
+
+    def attend(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights ``(head, query, key)`` and output ``(query, width)``."""
+        projected = zip(self.inputs, self.matrices, self.biases, strict=True)
+        query, key, value = (_heads(F.linear(*parts), self.heads) for parts in projected)
+        key = key if self.static[0] is None else self.static[0]
+        value = value if self.static[1] is None else self.static[1]
+        for more_key, more_value in self.extra:
+            key, value = torch.cat([key, more_key], 1), torch.cat([value, more_value], 1)
+        mask = self.mask
+        if mask is not None:
+            mask = F.pad(mask, (0, len(self.extra)))
+        weights = softmax_weights(query, key, mask=mask, causal=self.causal, empty=self.empty)
+        # (head, query, width) to (query, head · width)
+        joined = mix(weights, value).transpose(0, 1).flatten(1)
+        matrix, bias = self.out
+        bias = None if bias is None else bias.to(joined.dtype)
+        return weights, F.linear(joined, matrix.to(joined.dtype), bias)
+
+
+@recorder(F.multi_head_attention_forward)
+def multi_head_attention_forward(
+    watch: Watch, output: tuple[torch.Tensor, Any], *args: Any, **kwargs: Any
+) -> None:
+    """Record one call; shapes ``(query, batch, width)`` or ``(query, width)``, as torch's own."""
+    bound = _SIGNATURE.bind(*args, **kwargs)
+    bound.apply_defaults()
+    call = SimpleNamespace(**bound.arguments)
+    batched, example = call.query.dim() == 3, watch.example
+
+    def pick(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[:, example] if batched else tensor
+
+    def read() -> _Reading:
+        one = _functional(call, pick, example if batched else 0)
+        dropout = call.dropout_p if call.training else 0.0
+        return _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra))
+
+    batch = call.query.shape[1] if batched else 1
+    seen = _Seen("multi_head_attention_forward", call.query, call.key, output[0], batch)
+    _record(watch, seen, read)
+
+
+def _functional(call: SimpleNamespace, pick: Any, example: int) -> _Example:
+    """Read torch's arguments; what is done with masks and hints is torch's own rule."""
+    heads = call.num_heads
+    own = slice(example * heads, (example + 1) * heads)
+    if call.use_separate_proj_weight:
+        matrices = (call.q_proj_weight, call.k_proj_weight, call.v_proj_weight)
+    else:
+        matrices = call.in_proj_weight.chunk(3)
+    # With the hint, no padding and no weights asked for, torch does not read the mask.
+    hint = call.is_causal and call.key_padding_mask is None and not call.need_weights
+    mask = None if hint else _added(call.attn_mask, call.query.dtype)
+    if mask is not None and mask.dim() == 3:
+        mask = mask[own]
+    padding = _added(call.key_padding_mask, call.query.dtype)
+    if padding is not None:
+        padding = padding if padding.dim() == 1 else padding[example]
+        mask = padding if mask is None else mask + padding
+    extra = []
+    if call.bias_k is not None:
+        extra.append((_heads(call.bias_k[0], heads), _heads(call.bias_v[0], heads)))
+    if call.add_zero_attn:
+        zero = call.query.new_zeros(heads, 1, call.query.shape[-1] // heads)
+        extra.append((zero, zero))
+    return _Example(
+        inputs=(pick(call.query), pick(call.key), pick(call.value)),
+        matrices=matrices,
+        biases=(None,) * 3 if call.in_proj_bias is None else call.in_proj_bias.chunk(3),
+        out=(call.out_proj_weight, call.out_proj_bias),
+        heads=heads,
+        mask=mask,
+        causal=hint,
+        empty=math.nan if call.need_weights else 0.0,
+        extra=tuple(extra),
+        static=tuple(None if x is None else x[own] for x in (call.static_k, call.static_v)),
+    )
+
+
+@recorder(torch._native_multi_head_attention)
+def native_multi_head_attention(
+    watch: Watch, output: tuple[torch.Tensor, Any], *args: Any, **kwargs: Any
+) -> None:
+    """Record the fused call ``nn.MultiheadAttention`` makes; ``(batch, position, width)``."""
+    call = _named(_NATIVE, args, kwargs)
+
+    def read() -> _Reading:
+        source = _dense(call.query, watch.example)
+        weights, mixed = _fused(call, call.num_head, source, watch.example).attend()
+        return _Reading(weights, mixed, _dense(output[0], watch.example))
+
+    batch = call.query.size(0)
+    seen = _Seen("_native_multi_head_attention", call.query, call.query, output[0], batch)
+    _record(watch, seen, read)
+
+
+@recorder(torch._transformer_encoder_layer_fwd)
+def transformer_encoder_layer(
+    watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any
+) -> None:
+    """Record a whole fused ``nn.TransformerEncoderLayer``; ``(batch, position, width)``."""
+    call = _named(_LAYER, args, kwargs)
+
+    def read() -> _Reading:
+        source = _dense(call.src, watch.example)
+        first = (source.shape[-1:], call.norm_weight_1, call.norm_bias_1, call.eps)
+        inner = F.layer_norm(source, *first) if call.norm_first else source
+        weights, mixed = _fused(call, call.num_heads, inner, watch.example).attend()
+        computed = _rest_of_layer(call, source, mixed.to(source.dtype))
+        return _Reading(weights, computed, _dense(output, watch.example))
+
+    batch = call.src.size(0)
+    seen = _Seen(
+        "_transformer_encoder_layer_fwd", call.src, call.src, output, batch, call.qkv_weight
+    )
+    _record(watch, seen, read)
+
+
+def _named(names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> SimpleNamespace:
+    """Return the arguments of a function of torch's C++ part by their names."""
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return SimpleNamespace(**{"mask": None, "mask_type": None} | given)
+
+
+def _fused(call: SimpleNamespace, heads: int, source: torch.Tensor, example: int) -> _Example:
+    mask = call.mask
+    if mask is not None and mask.dim() > 2:
+        # (batch, head, query, key)
+        mask = mask[example]
+    elif mask is not None and call.mask_type == 1:
+        # (batch, key)
+        mask = mask[example]
+    return _Example(
+        inputs=(source, source, source),
+        matrices=call.qkv_weight.chunk(3),
+        biases=call.qkv_bias.chunk(3),
+        out=(call.proj_weight, call.proj_bias),
+        heads=heads,
+        mask=_added(mask, source.dtype),
+    )
+
+
+def _rest_of_layer(
+    call: SimpleNamespace, source: torch.Tensor, attended: torch.Tensor
+) -> torch.Tensor:
+    """Return what the layer makes of its attention: residual sums, norms and the feed-forward."""
+    width = source.shape[-1:]
+
+    def norm(tensor: torch.Tensor, place: int) -> torch.Tensor:
+        weight, bias = getattr(call, f"norm_weight_{place}"), getattr(call, f"norm_bias_{place}")
+        return F.layer_norm(tensor, width, weight, bias, call.eps)
+
+    def feed_forward(tensor: torch.Tensor) -> torch.Tensor:
+        activation = F.gelu if call.use_gelu else F.relu
+        hidden = activation(F.linear(tensor, call.ffn_weight_1, call.ffn_bias_1))
+        return F.linear(hidden, call.ffn_weight_2, call.ffn_bias_2)
+
+    if call.norm_first:
+        middle = source + attended
+        return middle + feed_forward(norm(middle, 2))
+    middle = norm(source + attended, 1)
+    return norm(middle + feed_forward(middle), 2)
+
+
+@dataclass
+class _Reading:
+    """Hold what was computed beside a call, and the real output of the same shape."""
+
+    weights: torch.Tensor
+    computed: torch.Tensor
+    output: torch.Tensor
+    dropout: float = 0.0
+    extra: int = 0
+
+
+@dataclass
+class _Seen:
+    """Hold what a call is called, its sequences, its batch, and a parameter of its module."""
+
+    call: str
+    query: torch.Tensor
+    key: torch.Tensor
+    output: torch.Tensor
+    batch: int
+    owner: torch.Tensor | None = None
+
+
+def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
+    queries = watch.streams.of(seen.query)
+    watch.streams.assign(seen.output, queries)
+    name = watch.names.current()
+    if name is None:
+        watch.outside += 1
+        return
+    if seen.owner is not None:
+        # A whole layer is one call; the attention in it is the module its parameters are of.
+        tag = watch.streams.tag(seen.owner)
+        name = name if tag is None or tag.executed is None else tag.executed
+    if watch.example >= seen.batch:
+        reason = f"example {watch.example} was asked for, the batch has {seen.batch}"
+        watch.miss(seen.call, reason)
+        return
+    with quietly(seen.query):
+        reading = read()
+        residual = None if reading.dropout else distance(reading.computed, reading.output)
+        weights, extra = reading.weights, reading.extra
+        own = weights[..., : weights.shape[-1] - extra]
+    found = Found(
+        name=name,
+        call=seen.call,
+        weights=to_host(own),
+        queries=queries,
+        keys=watch.streams.of(seen.key),
+        dtype=str(seen.query.dtype).removeprefix("torch."),
+        residual=residual,
+        reasons=[before_dropout(reading.dropout)] if reading.dropout else [],
+    )
+    if extra:
+        found.sink = to_host(weights[..., -extra:].sum(dim=-1))
+        found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
+    watch.keep(found)
+
+
+def _heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:
+    """Return ``(position, width)`` as ``(head, position, width / heads)``."""
+    length, width = tensor.shape
+    return tensor.reshape(length, heads, width // heads).transpose(0, 1)
+
+
+def _dense(tensor: torch.Tensor, example: int) -> torch.Tensor:
+    """Return one example, without the padding that a nested tensor does not have."""
+    # A nested tensor cannot be indexed everywhere, but always unbound.
+    dense: torch.Tensor = tensor.unbind()[example] if tensor.is_nested else tensor[example]
+    return dense
+
+
+def _added(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """Return a mask as numbers to add; in ``torch.nn`` True means not allowed."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf)

@@ -1,0 +1,101 @@
+"""Which module of the model is computing right now, by its path. Puts no hook on any module.
+
+The frames of the Python stack know it: a module's ``forward`` has it as ``self``, an attention
+function of transformers as ``module``. Walking them costs nothing until an attention is seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import FrameType
+
+import torch
+
+_LOCALS = ("self", "module")
+_ATTENTION_WORDS = ("attention", "attn")
+# A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
+_OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool")
+
+
+class Names:
+    """Know the path of every module of one model, and whose parameter a tensor is.
+
+    Args:
+        model: the model that is captured.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self._modules = dict(model.named_modules(remove_duplicate=False))
+        self._paths: dict[int, str] = {}
+        for path, module in self._modules.items():
+            self._paths.setdefault(id(module), path)
+        self.executed: set[str] = set()
+
+    def current(self) -> str | None:
+        """Return the path of the innermost module that runs now, "" for the model itself.
+
+        None where no module of this model is running: then the computation is not its own.
+        """
+        for module in _running_modules(sys._getframe(1)):
+            path = self._paths.get(id(module))
+            if path is not None:
+                return path
+        return None
+
+    def module(self, path: str) -> torch.nn.Module:
+        """Return the module with this path."""
+        module: torch.nn.Module = self._modules[path]
+        return module
+
+    def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield path and class of each executed attention module that none of ``seen`` is part of.
+
+        Only the outermost of nested ones. ``seen`` holds the paths of everything in the ledger.
+        """
+        spoken = set(seen)
+        reported: list[str] = []
+        for path, module in self._modules.items():
+            if not _is_called_attention(path, module) or not self._ran(path):
+                continue
+            if any(_related(path, other) for other in spoken):
+                continue
+            if not any(_within(path, other) for other in reported):
+                reported.append(path)
+                yield path, type(module).__name__
+
+    def _ran(self, path: str) -> bool:
+        return any(_within(other, path) for other in self.executed)
+
+
+def _running_modules(frame: FrameType | None) -> Iterator[torch.nn.Module]:
+    while frame is not None:
+        for name in _LOCALS:
+            # Only look at frames that have such a name at all: building f_locals costs.
+            if name in frame.f_code.co_varnames or name in frame.f_code.co_freevars:
+                value = frame.f_locals.get(name)
+                if isinstance(value, torch.nn.Module):
+                    yield value
+        frame = frame.f_back
+
+
+def _is_called_attention(path: str, module: torch.nn.Module) -> bool:
+    kind = type(module)
+    if kind.__module__.startswith("torch.nn.") and kind is not torch.nn.MultiheadAttention:
+        return False
+    words = (path.rpartition(".")[2].lower(), kind.__name__.lower())
+    if any(other in word for word in words for other in _OTHER_WORDS):
+        return False
+    return any(word in text for text in words for word in _ATTENTION_WORDS)
+
+
+def _within(path: str, parent: str) -> bool:
+    return not parent or path == parent or path.startswith(parent + ".")
+
+
+def _related(path: str, other: str) -> bool:
+    # A computation named after the model itself says nothing about one of its parts.
+    if not other:
+        return not path
+    return _within(path, other) or _within(other, path)

@@ -1,0 +1,158 @@
+"""The context manager, and what it leaves behind: capture one real run of a model.
+
+Everything global that is touched (the mode, one check inside ``torch.nn``, how a compiled model
+runs) is put back when the block ends, however it ends. This module knows no way of computing
+attention and nothing of pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from attnreport.axis import Axis
+from attnreport.errors import AttentionNotFound, InvalidInput
+from attnreport.recording import handwritten, lookup, multihead, sdpa  # noqa: F401 - they register
+from attnreport.recording.assemble import assemble
+from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.origin import complete
+from attnreport.recording.watch import Watch
+from attnreport.run import LedgerEntry, Provenance, Run
+
+AxisLike = Axis | Sequence[str]
+
+
+class Recording:
+    """Hold what one capture saw; grows while the block runs, is read after it."""
+
+    def __init__(self, model: torch.nn.Module, watch: Watch, notes: Sequence[str]) -> None:
+        self._model = model
+        self._watch = watch
+        self._notes = tuple(notes)
+
+    @property
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        """Return every attention computation that was seen, captured or not."""
+        return assemble(self._watch).ledger
+
+    def run(self, provenance: Provenance | None = None) -> Run:
+        """Return the run.
+
+        Args:
+            provenance: what the caller knows of where the run comes from; its empty fields are
+                filled from the model.
+
+        Raises:
+            AttentionNotFound: no attention was captured; the message says what was seen.
+        """
+        assembled = assemble(self._watch)
+        if not assembled.attentions:
+            raise AttentionNotFound(_summary(self._model, assembled.ledger))
+        filled = complete(provenance or Provenance(), self._model, (*self._notes, *assembled.notes))
+        return Run(assembled.attentions, assembled.ledger, filled)
+
+
+@contextlib.contextmanager
+def capture(
+    model: torch.nn.Module,
+    *,
+    axes: Sequence[tuple[torch.Tensor, AxisLike]] = (),
+    example: int = 0,
+) -> Iterator[Recording]:
+    """Record the attention of every call of ``model`` inside the block.
+
+    The model's output is bit-identical with and without: every computation of its own runs first
+    and untouched. Only this thread is watched, and only this model.
+
+    Args:
+        model: any module; nothing in it needs to be set.
+        axes: pairs of an input tensor, shape ``(batch, position, …)``, and its ``Axis`` or the
+            labels of its positions, e.g. ``Call.axes``. Without them positions are numbered.
+        example: which example of a batch to keep, from 0.
+
+    Raises:
+        InvalidInput: an argument is not of this form.
+
+    Example:
+        >>> with capture(model, axes=[(ids, tokens)]) as recording:  # doctest: +SKIP
+        ...     model(ids)
+        >>> recording.run().attentions[0].weights.shape  # doctest: +SKIP
+        (12, 9, 9)
+    """
+    watch = Watch(model, _checked(model, axes, example), example)
+    with contextlib.ExitStack() as stack:
+        notes = _run_compiled_parts_eagerly(model, stack)
+        stack.enter_context(unseen_by_fast_paths(Watch))
+        stack.enter_context(watch)
+        yield Recording(model, watch, notes)
+
+
+def _checked(
+    model: Any, axes: Sequence[tuple[torch.Tensor, AxisLike]], example: int
+) -> list[tuple[torch.Tensor, Axis]]:
+    if not isinstance(model, torch.nn.Module):
+        raise InvalidInput(f"capture: expected a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(example, int) or example < 0:
+        raise InvalidInput(f"capture: expected example to be 0 or more, got {example!r}")
+    checked = []
+    for place, (tensor, axis) in enumerate(axes):
+        if not isinstance(tensor, torch.Tensor):
+            raise InvalidInput(
+                f"capture: axes[{place}]: expected a tensor and its axis, "
+                f"got {type(tensor).__name__}"
+            )
+        named = axis if isinstance(axis, Axis) else Axis.of_labels(_axis_name(place, axes), axis)
+        checked.append((tensor, named))
+    return checked
+
+
+def _axis_name(place: int, axes: Sequence[Any]) -> str:
+    return "tokens" if len(axes) == 1 else f"tokens {place + 1}"
+
+
+def _run_compiled_parts_eagerly(
+    model: torch.nn.Module, stack: contextlib.ExitStack
+) -> tuple[str, ...]:
+    """Let a compiled model run as written while it is watched, and say so.
+
+    Compiled code calls no torch functions that could be seen.
+    """
+    compiled = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch._dynamo.OptimizedModule) or module._compiled_call_impl
+    ]
+    if not compiled:
+        return ()
+    stack.enter_context(_stance("force_eager"))
+    return (
+        "the model is compiled: it ran uncompiled while it was watched, so that its output may "
+        "differ in the last bits from the compiled one",
+    )
+
+
+@contextlib.contextmanager
+def _stance(name: str) -> Iterator[None]:
+    with torch.compiler.set_stance(name):
+        yield
+
+
+def _summary(model: torch.nn.Module, ledger: Sequence[LedgerEntry]) -> str:
+    """Return one line that says what was seen instead of attention."""
+    head = f"no attention was captured from {type(model).__name__}"
+    if not ledger:
+        return (
+            f"{head}: no torch function of it was seen at all that makes attention weights; "
+            "call the model inside the block, in the same thread"
+        )
+    seen = "; ".join(
+        f"{entry.name or 'the model'}: {entry.call}: {entry.reason}" for entry in ledger[:5]
+    )
+    more = f"; and {len(ledger) - 5} more" if len(ledger) > 5 else ""
+    return f"{head}; seen: {seen}{more}"
+
+
+__all__ = ["Recording", "capture"]

@@ -1,0 +1,71 @@
+"""Read ``scaled_dot_product_attention`` in all its forms.
+
+The kernel returns no weights, so they are computed beside it from what it really got, and held
+against what it really returned. Knows nothing of modules or models.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+
+from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.registry import recorder
+from attnreport.recording.watch import Found, Watch, quietly
+from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
+
+_CALL = "scaled_dot_product_attention"
+
+
+@recorder(F.scaled_dot_product_attention)
+def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
+    watch: Watch,
+    output: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> None:
+    """Record one call; shapes ``(…, head, query, width)``, ``(…, key head, key, width)``."""
+    name = watch.names.current()
+    if name is None:
+        watch.outside += 1
+        return
+    queries = watch.streams.of(query)
+    # The result has the positions of the queries, whatever the keys are.
+    watch.streams.assign(output, queries)
+    layout = layout_of(query.shape[:-2], queries, watch.example)
+    if isinstance(layout, str):
+        watch.miss(_CALL, layout)
+        return
+    with quietly(query):
+        q, k, v, real = (layout.pick(tensor) for tensor in (query, key, value, output))
+        weights = softmax_weights(
+            q, k, scale=scale, mask=_mask(attn_mask, layout, query), causal=is_causal
+        )
+        residual = distance(mix(weights, v), real) if dropout_p == 0 else None
+        watch.keep(
+            Found(
+                name=name,
+                call=_CALL,
+                weights=to_host(weights),
+                queries=queries,
+                keys=watch.streams.of(key),
+                dtype=str(query.dtype).removeprefix("torch."),
+                residual=residual,
+                reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
+            )
+        )
+
+
+def _mask(mask: torch.Tensor | None, layout: Layout, query: torch.Tensor) -> torch.Tensor | None:
+    """Return the example's part of a mask, which may lack leading dimensions or have ones."""
+    if mask is None:
+        return None
+    lead = query.shape[:-2]
+    return layout.pick(mask.expand(*lead, *mask.shape[-2:]))

@@ -1,0 +1,140 @@
+"""Which sequence the positions of a tensor belong to: data flow, from the inputs on.
+
+A stream is one sequence: the source, the target, the patches of a picture. It is born where an
+input enters the model and every result of a torch function belongs to the stream of what it was
+computed from. Nothing here looks at module names or at lengths: two different sequences of the
+same length stay two. This module knows nothing of attention.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import torch
+
+from attnreport.axis import Axis
+
+
+class Rank(IntEnum):
+    """Say which stream wins where two meet in one operation."""
+
+    LEARNED = 1  # parameters and buffers only: latents, object queries, position tables
+    AUXILIARY = 2  # an integer or boolean input that was not looked up: a mask
+    MADE = 3  # ids that the model wrote itself
+    INPUT = 4  # ids that were looked up, or an input of floats
+    DESCRIBED = 5  # an input that an axis was given for: the user said it is a sequence
+
+
+class Stream:
+    """Be one sequence that flows through the model.
+
+    Attributes:
+        rank: which of two streams wins where they meet.
+        axis: what its positions stand for, where somebody said so.
+        batch: how many examples the input held; None where its shape does not tell.
+    """
+
+    def __init__(self, rank: Rank, axis: Axis | None = None, batch: int | None = None) -> None:
+        self.rank = rank
+        self.axis = axis
+        self.batch = batch
+
+
+class Tag:
+    """Hold what is known of one tensor while it lives."""
+
+    __slots__ = ("executed", "ref", "stream", "weights")
+
+    def __init__(
+        self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
+    ) -> None:
+        self.ref = weakref.ref(tensor)
+        self.stream = stream
+        # The path of the module a parameter belongs to.
+        self.executed = executed
+        # What handwritten.py follows; it is nothing to this module.
+        self.weights: Any = None
+
+
+class Streams:
+    """Follow streams through torch functions, by the identity of tensors.
+
+    Args:
+        axes: pairs of an input tensor and its axis.
+        model: parameters and buffers of this model are no inputs.
+    """
+
+    def __init__(self, axes: Sequence[tuple[torch.Tensor, Axis]], model: torch.nn.Module) -> None:
+        # Keyed by id: a dead tensor's id may be used again, so a tag is believed only while its
+        # own tensor lives.
+        self._tags: dict[int, Tag] = {}
+        self._looked_up: dict[int, Stream] = {}
+        for name, tensor in _tensors_of(model):
+            stream = Stream(Rank.LEARNED)
+            self._tags[id(tensor)] = Tag(tensor, stream, executed=name.rpartition(".")[0])
+        for tensor, axis in axes:
+            batch = tensor.shape[0] if tensor.dim() > 1 else None
+            self._tags[id(tensor)] = Tag(tensor, Stream(Rank.DESCRIBED, axis, batch))
+
+    def tag(self, tensor: torch.Tensor) -> Tag | None:
+        """Return what is known of a tensor, or None if it was never seen."""
+        tag = self._tags.get(id(tensor))
+        return tag if tag is not None and tag.ref() is tensor else None
+
+    def of(self, tensor: torch.Tensor) -> Stream | None:
+        """Return the stream of a tensor, or None."""
+        tag = self.tag(tensor)
+        return tag.stream if tag is not None else None
+
+    def assign(self, tensor: torch.Tensor, stream: Stream | None) -> Tag:
+        """Say which stream a tensor belongs to from now on."""
+        tag = self._tags[id(tensor)] = Tag(tensor, stream)
+        return tag
+
+    def entering(self, tensor: torch.Tensor) -> Tag:
+        """Return the tag of a tensor that may never have been seen: then it is an input."""
+        tag = self._tags.get(id(tensor))
+        if tag is not None and tag.ref() is tensor:
+            return tag
+        return self.assign(tensor, _of_input(tensor))
+
+    def look_up(self, ids: torch.Tensor, table: torch.Tensor) -> Stream:
+        """Return the stream of embedded ids: from here on they are a sequence, not just numbers."""
+        stream = self.of(ids)
+        if stream is None or stream.rank is Rank.LEARNED:
+            # The model made these ids: positions, or what it generated so far. One table, one
+            # stream, so that each step of a generation goes on with the last one's.
+            stream = self._looked_up.setdefault(id(table), Stream(Rank.MADE))
+            self.assign(ids, stream)
+        elif stream.rank is Rank.AUXILIARY:
+            stream.rank = Rank.INPUT
+        return stream
+
+
+def strongest(tags: Iterable[Tag]) -> Stream | None:
+    """Return the stream of the highest rank, the first among equals."""
+    best: Stream | None = None
+    for tag in tags:
+        stream = tag.stream
+        if stream is not None and (best is None or stream.rank > best.rank):
+            best = stream
+    return best
+
+
+def _of_input(tensor: torch.Tensor) -> Stream | None:
+    # A number is no sequence.
+    if tensor.dim() == 0:
+        return None
+    floats = tensor.is_floating_point()
+    # Ids are (batch, position), pictures (batch, channel, …); three dimensions of floats may be
+    # (batch, position, width) or (position, batch, width), and nothing tells which.
+    batch = tensor.shape[0] if tensor.dim() > 1 and not (floats and tensor.dim() < 4) else None
+    return Stream(Rank.INPUT if floats else Rank.AUXILIARY, batch=batch)
+
+
+def _tensors_of(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()

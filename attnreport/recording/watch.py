@@ -1,0 +1,181 @@
+"""The mode that sees every torch function of the user's own call, and hands each to its recorder.
+
+The function runs first, untouched, and what it returned is what the model gets. Whatever goes
+wrong in here afterwards becomes a line of the ledger. This module knows no way of computing
+attention: that is what the recorders are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+from torch.overrides import TorchFunctionMode
+
+from attnreport.axis import Axis
+from attnreport.recording import following
+from attnreport.recording.naming import Names
+from attnreport.recording.registry import name_of, recorder_of
+from attnreport.recording.streams import Stream, Streams, Tag, strongest
+from attnreport.run import LedgerEntry
+
+
+@dataclass
+class Found:
+    """Hold one attention as a recorder found it, before its axes are known.
+
+    Attributes:
+        name: module path.
+        call: what computed it.
+        weights: ``(head, query, key)`` float32.
+        queries: the sequence of the rows, where it could be followed.
+        keys: the sequence of the columns.
+        dtype: precision of the computation.
+        residual: see ``Attention.residual``.
+        sink: see ``Attention.sink``.
+        normalised: see ``Attention.normalised``.
+        reasons: what is to be known about it, for the ledger.
+    """
+
+    name: str
+    call: str
+    weights: NDArray[np.float32]
+    queries: Stream | None
+    keys: Stream | None
+    dtype: str
+    residual: float | None
+    sink: NDArray[np.float32] | None = None
+    normalised: bool = True
+    reasons: list[str] = field(default_factory=list)
+
+
+class Watch(TorchFunctionMode):
+    """Watch one model in one thread.
+
+    Args:
+        model: the model whose attention is wanted.
+        axes: pairs of an input tensor and what its positions stand for.
+        example: which example of the batch is kept.
+
+    Attributes:
+        found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, axes: Sequence[tuple[torch.Tensor, Axis]], example: int
+    ) -> None:
+        super().__init__()
+        self.names = Names(model)
+        self.streams = Streams(axes, model)
+        self.example = example
+        self.thread = threading.get_ident()
+        self.found: list[Found | LedgerEntry] = []
+        self.origins: list[following.Origin] = []
+        self.outside = 0
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, then look at what it did."""
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            self._try(func, following.before_dropout_in_place, args, kwargs)
+        output = func(*args, **kwargs)
+        self._try(func, Watch._look, func, args, kwargs, output)
+        return output
+
+    def _try(self, function: Any, action: Callable[..., None], *arguments: Any) -> None:
+        """Do something beside the call; our failure must not become the user's."""
+        try:
+            action(self, *arguments)
+        except Exception as error:
+            self._failed(function, error)
+
+    def _look(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        if function is torch.Tensor.__setitem__:
+            output = args[0]
+        elif not isinstance(output, (torch.Tensor, tuple, list)) or isinstance(output, torch.Size):
+            return
+        tags = self._tags(args, kwargs)
+        stream = _stream_of_result(tags)
+        for tensor in (output,) if isinstance(output, torch.Tensor) else output:
+            if isinstance(tensor, torch.Tensor):
+                self._follow(tensor, stream)
+        record = recorder_of(function)
+        if record is not None:
+            # A backward pass may compute a checkpointed forward again: it was seen already.
+            if torch._C._current_graph_task_id() == -1:
+                record(self, output, *args, **kwargs)
+        elif any(tag.weights is not None for tag in tags):
+            following.follow(self, following.Called(function, args, kwargs, output))
+
+    def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
+        tags = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(value, torch.Tensor):
+                tags.append(self.streams.entering(value))
+            elif isinstance(value, (tuple, list)):
+                tags += [
+                    self.streams.entering(item) for item in value if isinstance(item, torch.Tensor)
+                ]
+        for tag in tags:
+            if tag.executed is not None:
+                self.names.executed.add(tag.executed)
+        return tags
+
+    def _follow(self, tensor: torch.Tensor, stream: Stream | None) -> None:
+        tag = self.streams.tag(tensor)
+        # A view of a parameter, or a tensor changed in place, may have a tag already.
+        if tag is None or (
+            stream is not None and (tag.stream is None or tag.stream.rank < stream.rank)
+        ):
+            self.streams.assign(tensor, stream)
+
+    def keep(self, found: Found) -> None:
+        """Take what a recorder found."""
+        self.found.append(found)
+
+    def miss(self, call: str, reason: str) -> None:
+        """Write down why an attention that was seen gave nothing."""
+        name = self.names.current()
+        if name is None:
+            self.outside += 1
+        else:
+            self.found.append(LedgerEntry(name, call, None, reason))
+
+    def _failed(self, function: Any, error: Exception) -> None:
+        words = " ".join(str(error).split())
+        self.found.append(
+            LedgerEntry(
+                self.names.current() or "",
+                name_of(function),
+                None,
+                f"could not be read: {type(error).__name__}: {words}",
+            )
+        )
+
+
+@contextlib.contextmanager
+def quietly(tensor: torch.Tensor) -> Iterator[None]:
+    """Compute beside the model: no gradient, no autocast on the tensor's device."""
+    with torch.no_grad(), torch.autocast(tensor.device.type, enabled=False):
+        yield
+
+
+def _stream_of_result(tags: list[Tag]) -> Stream | None:
+    # A parameter speaks only where nothing else does: it weighs what flows, it is not the flow.
+    flowing = [tag for tag in tags if tag.executed is None]
+    return strongest(flowing or tags)

@@ -1,0 +1,109 @@
+"""The formula: weights from queries and keys, and how far they are from what a layer returned.
+
+Plain tensors in, plain tensors out; nothing here knows where they come from.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
+    query: torch.Tensor,
+    key: torch.Tensor,
+    *,
+    scale: float | None = None,
+    mask: torch.Tensor | None = None,
+    causal: bool = False,
+    empty: float = 0.0,
+) -> torch.Tensor:
+    """Return softmax(query keyᵀ · scale + mask), as scaled dot-product attention computes it.
+
+    The softmax is in float32, or float64 for float64 input, as the kernels do it for half
+    precision too. Vaswani et al. 2017, section 3.2.1.
+
+    Args:
+        query: ``(head, query, width)``.
+        key: ``(key head, key, width)``; fewer key heads than heads are shared by groups of
+            neighbouring heads (Ainslie et al. 2023).
+        scale: 1/√width where None.
+        mask: broadcasts to ``(head, query, key)``; boolean, True where attention is allowed, or
+            float, added.
+        causal: whether query i sees keys 0 … i only, counted from the upper left corner.
+        empty: what a row is filled with that may look at nothing; the kernels leave it 0.
+
+    Returns:
+        ``(head, query, key)``.
+    """
+    scores = _scores(query, key, scale)
+    if causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~allowed, -math.inf)
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -math.inf)
+    elif mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    weights = scores.softmax(dim=-1)
+    blind = (scores == -math.inf).all(dim=-1, keepdim=True)
+    return weights.masked_fill(blind, empty)
+
+
+def _scores(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
+    precise = torch.promote_types(query.dtype, torch.float32)
+    query, key = query.to(precise), key.to(precise)
+    if scale is None:
+        scale = 1 / math.sqrt(query.shape[-1])
+    heads, length, width = query.shape
+    groups = key.shape[0]
+    # (key head, heads per group, query, width) @ (key head, 1, width, key)
+    grouped = query.reshape(groups, heads // groups, length, width)
+    scores = grouped @ key.unsqueeze(1).mT
+    return scores.reshape(heads, length, key.shape[1]) * scale
+
+
+def mix(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return weights @ value.
+
+    Args:
+        weights: ``(head, query, key)``.
+        value: ``(key head, key, width)``; fewer heads are shared by groups as in the keys.
+
+    Returns:
+        ``(head, query, width)`` in the precision of the weights.
+    """
+    heads, length, keys = weights.shape
+    groups = value.shape[0]
+    grouped = weights.reshape(groups, heads // groups, length, keys)
+    mixed = grouped @ value.to(weights.dtype).unsqueeze(1)
+    return mixed.reshape(heads, length, value.shape[-1])
+
+
+def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:
+    """Return max |computed - output| / max |output|, or None where a value is not finite.
+
+    An output of zeros only is met by zeros only: the distance is then 0 or infinite.
+    """
+    if not output.numel():
+        return 0.0
+    output = output.to(computed.dtype)
+    error = float((computed - output).abs().max())
+    size = float(output.abs().max())
+    if not math.isfinite(error) or not math.isfinite(size):
+        return None
+    if size == 0:
+        return 0.0 if error == 0 else math.inf
+    return error / size
+
+
+def to_host(weights: torch.Tensor) -> NDArray[np.float32]:
+    """Return a float32 array of its own in host memory."""
+    return np.array(weights.detach().to("cpu", torch.float32).numpy(), order="C")
+
+
+def before_dropout(rate: float) -> str:
+    """Return the ledger's words for weights that were dropped out afterwards."""
+    return f"weights before dropout {rate:g}; what the layer returned cannot check them"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.files import replace_file
+
+if TYPE_CHECKING:
+    from attnreport.measures import Measured
 
 Kind = Literal["self", "cross"]
 Weights = NDArray[np.float32]
@@ -238,6 +241,17 @@ class Run:
     def with_provenance(self, provenance: Provenance) -> Run:
         """Return the same run with another provenance."""
         return replace(self, provenance=provenance)
+
+    def measure(self, name: str, **options: Any) -> Measured:
+        """Return one score for every head; ``attnreport.measures.head_scores`` says more.
+
+        Raises:
+            InvalidMeasure: there is no such measure, or it takes other options.
+        """
+        # The one import that goes up, and only when called: the words do not depend on it.
+        from attnreport.measures import head_scores  # noqa: PLC0415
+
+        return head_scores(self, name, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the run to one ``.safetensors`` file, whole or not at all.

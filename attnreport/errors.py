@@ -73,3 +73,15 @@ class CheckFailed(AttnreportError):
     """Say which check that was asked for did not hold."""
 
     exit_code = 1
+
+
+def one_line(error: BaseException | str, longest: int = 600) -> str:
+    """Return an error, or a text, as one line that is safe to print on a terminal.
+
+    A foreign error is named by its class. What a terminal would obey is written as an escape, and
+    a message over ``longest`` characters is cut: some print a whole state dict.
+    """
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    words = " ".join(text.split()).removesuffix(":")
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return printable if len(printable) <= longest else f"{printable[:longest]}…"

@@ -1,0 +1,298 @@
+"""The command line: arguments, progress, exit codes, and the only printing there is.
+
+Exit codes: 0 done, 1 a check that was asked for did not hold, 2 something the user can mend, 3 a
+bug of ours, 130 stopped by Ctrl-C. An error is one line on stderr; ``--debug`` adds the traceback.
+Knows neither models nor pages, and imports torch only once a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from attnreport import __version__
+from attnreport.errors import OutputError, one_line
+from attnreport.files import check_writable
+from attnreport.terminal import human, progress, quiet, summary, verdict
+
+if TYPE_CHECKING:
+    from attnreport.run import Run
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_LONGEST_LINE = 4000
+_NOT_IN_COMMAND = {"output", "force"}
+
+
+@dataclass
+class _State:
+    """What the whole command line shares."""
+
+    debug: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: the words after ``attnreport``; by default those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")  # an ASCII terminal shows ? for ×, and goes on
+    state = _State()
+    try:
+        with cli.make_context("attnreport", words or ["--help"], obj=state) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `attnreport … | head -0`: the reader went away, the file is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        code, message = verdict(error)
+        if state.debug:
+            traceback.print_exc()
+        click.echo(f"attnreport: {one_line(message, _LONGEST_LINE)}", err=True)
+        return code
+    return 0
+
+
+def _debug_option(command: _Command) -> _Command:
+    def remember(context: click.Context, _: click.Parameter, chosen: bool) -> None:
+        if chosen:
+            context.ensure_object(_State).debug = True
+
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,  # before another option can fail
+        callback=remember,
+        help="Show tracebacks, warnings and log lines.",
+    )(command)
+
+
+_MODEL_OPTIONS = (
+    click.option(
+        "--target",
+        metavar="TEXT",
+        help="Text that an encoder–decoder is made to write."
+        " Without it the model generates, greedily.",
+    ),
+    click.option("--pair", metavar="TEXT", help="Second segment, for two-segment encoders."),
+    click.option(
+        "--truncate",
+        is_flag=True,
+        help="Cut an input that is longer than the model takes, and say so in the report.",
+    ),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="Where to run: cpu, cuda, cuda:1, mps.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float16", "bfloat16"]),
+        help="Precision to run in. By default float32 for a checkpoint, whatever it was"
+        " saved in, so that the weights can be checked closely; a model from Python"
+        " stays as it was built.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Random seed, set before opening and before the run.",
+    ),
+    click.option("--revision", metavar="NAME", help="Branch, tag or commit of a model on the hub."),
+    click.option(
+        "--trust-remote-code", is_flag=True, help="Run Python files that come with the checkpoint."
+    ),
+    click.option(
+        "--allow-pickle", is_flag=True, help="Open weights that are pickled, not only safetensors."
+    ),
+)
+
+
+def _model_options(command: _Command) -> _Command:
+    for option in reversed(_MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _output_options(default: str) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        command = click.option("--force", is_flag=True, help="Replace the file if it exists.")(
+            command
+        )
+        return click.option(
+            "-o",
+            "--output",
+            default=default,
+            show_default=True,
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="File to write.",
+        )(command)
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="attnreport %(version)s")
+@_debug_option
+def cli() -> None:
+    r"""See the attention of any PyTorch model in one self-contained HTML file.
+
+    \b
+    Examples:
+      attnreport build demo:translate "Thursday, 5 March 2021"
+      attnreport build path/to/checkpoint "The cat sat on the mat." -o cat.html
+      attnreport build owner/name @article.txt --truncate
+      attnreport build my_model.py:make_model "some input"
+      attnreport capture owner/name "A long job" -o run.safetensors
+      attnreport build run.safetensors
+
+    'attnreport build --help' says how MODEL and INPUT are read.
+    """
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("text", metavar="[INPUT]", required=False)
+@_output_options("report.html")
+@click.option("--layer", type=click.IntRange(min=0), help="Attention shown first, counted from 0.")
+@click.option("--head", type=click.IntRange(min=0), help="Head shown first, counted from 0.")
+@_model_options
+@_debug_option
+@click.pass_context
+def build(
+    context: click.Context,
+    /,
+    output: Path,
+    force: bool,
+    layer: int | None,
+    head: int | None,
+    **options: Any,
+) -> None:
+    r"""Run MODEL on INPUT once and write its attention as one HTML file.
+
+    \b
+    MODEL is one of
+      demo:NAME                a small model that comes with attnreport: demo:translate, demo:text
+      FOLDER                   a checkpoint in Hugging Face's format; no network is used
+      RUN.safetensors          what 'attnreport capture' saved; INPUT is left out
+      file.py:factory          a function that returns a torch.nn.Module,
+      package.module:factory     with a function 'prepare' beside it that makes the call
+      owner/name               a model on the Hugging Face hub
+
+    \b
+    INPUT is one of
+      -                        standard input
+      @FILE                    a text file
+      FILE                     the same, where a file of that name exists
+      anything else            the text itself
+
+    \b
+    Examples:
+      attnreport build demo:translate "5 March 2021" --target 2021-03-05
+      attnreport build bert-base-uncased "Who wrote it?" --pair "Ada did." --layer 3 --head 5
+      echo "some text" | attnreport build demo:text - -o text.html --force
+    """
+    with _work(context, output, force=force) as step:
+        from attnreport.build import build_run  # noqa: PLC0415 - see the module's docstring
+        from attnreport.report import Report  # noqa: PLC0415
+        from attnreport.sources import Request  # noqa: PLC0415
+
+        step(f"Running {options['model']}")
+        run = _with_command(build_run(Request(**options)), context)
+        step("Drawing the report")
+        first: dict[str, Any] = {"layer": layer, "head": head}
+        report = Report(run, **{name: index for name, index in first.items() if index is not None})
+        report.save(output, force=force)
+    click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {summary(run)}")
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("text", metavar="INPUT")
+@_output_options("run.safetensors")
+@_model_options
+@_debug_option
+@click.pass_context
+def capture(context: click.Context, /, output: Path, force: bool, **options: Any) -> None:
+    r"""Run MODEL on INPUT once and save what was captured, to be drawn elsewhere.
+
+    MODEL and INPUT are read as by 'attnreport build'.
+
+    \b
+    Example:
+      attnreport capture owner/name @article.txt --device cuda -o run.safetensors
+      attnreport build run.safetensors -o report.html
+    """
+    with _work(context, output, force=force) as step:
+        from attnreport.build import capture_run  # noqa: PLC0415 - see the module's docstring
+        from attnreport.sources import Request  # noqa: PLC0415
+
+        step(f"Running {options['model']}")
+        run = _with_command(capture_run(Request(**options)), context)
+        step("Writing the run")
+        run.save(output)
+    click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {summary(run)}")
+
+
+@contextmanager
+def _work(context: click.Context, output: Path, *, force: bool) -> Iterator[Callable[[str], None]]:
+    """Refuse a bad output before any work, keep foreign chatter away, and show progress."""
+    try:
+        check_writable(output, force=force)
+    except OSError as error:  # a name that no file can have
+        raise OutputError(f"cannot write {output}: {error.strerror}") from error
+    with quiet(debug=context.ensure_object(_State).debug), progress() as step:
+        yield step
+
+
+def _with_command(run: Run, context: click.Context) -> Run:
+    """Return the run with the command line that makes this output again."""
+    command, before = _command_line(context), run.provenance
+    if before.command:  # a saved run: what made it comes first
+        saved = shlex.quote(context.params["model"])
+        command = f"{before.command} -o {saved} && {command}"
+    return run.with_provenance(replace(before, command=command))
+
+
+def _command_line(context: click.Context) -> str:
+    """Return the command as one would type it, without what only says where the output goes."""
+    options: list[str] = []
+    values: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        chosen = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not chosen or not parameter.expose_value or name in _NOT_IN_COMMAND:
+            continue
+        value = context.params[name]
+        if isinstance(parameter, click.Argument):
+            values.append(str(value))
+        elif value is True:
+            options.append(parameter.opts[0])
+        else:
+            options += [parameter.opts[0], str(value)]
+    if any(len(value) > 1 and value.startswith("-") for value in values):
+        values.insert(0, "--")
+    name = context.info_name or ""
+    tail = [*options, *values] if "--" in values else [*values, *options]
+    return shlex.join(["attnreport", name, *tail])

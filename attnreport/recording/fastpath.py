@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from attnreport.recording.apart import without_modes
+
 _ASKING = frozenset({"torch.nn.modules.activation", "torch.nn.modules.transformer"})
 
 _lock = threading.Lock()
@@ -52,25 +54,7 @@ def _answer(
     def has_torch_function(args: Iterable[Any]) -> bool:
         if sys._getframe(1).f_globals.get("__name__") not in _ASKING:
             return original(args)
-        with _without(kind):
+        with without_modes(kind):
             return original(args)
 
     return has_torch_function
-
-
-@contextlib.contextmanager
-def _without(kind: type[TorchFunctionMode]) -> Iterator[None]:
-    """Take every mode of this kind off this thread's stack for a moment; others stay."""
-    modes = []
-    while torch._C._len_torch_function_stack():
-        modes.append(torch._C._pop_torch_function_stack())
-    try:
-        for mode in reversed(modes):
-            if not isinstance(mode, kind):
-                torch._C._push_on_torch_function_stack(mode)
-        yield
-    finally:
-        while torch._C._len_torch_function_stack():
-            torch._C._pop_torch_function_stack()
-        for mode in reversed(modes):
-            torch._C._push_on_torch_function_stack(mode)

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from attnreport.recording.apart import quietly
 from attnreport.recording.einsum import as_product
 from attnreport.recording.following import Called, Followed, Origin, follow, start
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Watch, quietly
+from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import distance, mix, to_host
 
 # How far from 1 a row may sum by rounding alone.

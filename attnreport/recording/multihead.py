@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from attnreport.recording.apart import quietly
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Watch, quietly
+from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
 
 _SIGNATURE = inspect.signature(F.multi_head_attention_forward)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from attnreport.recording.apart import quietly
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Watch, quietly
+from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
 
 _CALL = "scaled_dot_product_attention"

@@ -7,9 +7,8 @@ attention: that is what the recorders are for.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from attnreport.axis import Axis
 from attnreport.recording import following
+from attnreport.recording.apart import without_modes
 from attnreport.recording.naming import Names
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
@@ -98,7 +98,12 @@ class Watch(TorchFunctionMode):
     def _try(self, function: Any, action: Callable[..., None], *arguments: Any) -> None:
         """Do something beside the call; our failure must not become the user's."""
         try:
-            action(self, *arguments)
+            if torch._C._len_torch_function_stack():
+                # Somebody else watches too: what we ask of tensors is not theirs to see.
+                with without_modes():
+                    action(self, *arguments)
+            else:
+                action(self, *arguments)
         except Exception as error:
             self._failed(function, error)
 
@@ -166,13 +171,6 @@ class Watch(TorchFunctionMode):
                 f"could not be read: {type(error).__name__}: {words}",
             )
         )
-
-
-@contextlib.contextmanager
-def quietly(tensor: torch.Tensor) -> Iterator[None]:
-    """Compute beside the model: no gradient, no autocast on the tensor's device."""
-    with torch.no_grad(), torch.autocast(tensor.device.type, enabled=False):
-        yield
 
 
 def _stream_of_result(tags: list[Tag]) -> Stream | None:

@@ -4,7 +4,7 @@ Each chart comes in two forms made by one function body: with its data inside, f
 still pictures, and with named data that the page feeds.
 """
 
-from attnreport.charts.colourbar import colourbar
+from attnreport.charts.colourbar import colourbar, colourbar_view
 from attnreport.charts.heatmap import heatmap, heatmap_view, still_heatmap
 
-__all__ = ["colourbar", "heatmap", "heatmap_view", "still_heatmap"]
+__all__ = ["colourbar", "colourbar_view", "heatmap", "heatmap_view", "still_heatmap"]

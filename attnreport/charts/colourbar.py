@@ -13,12 +13,15 @@ from attnreport.charts.theme import Theme, configured, ink, palette
 _TICKS = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
 
 
-def colourbar(*, theme: Theme = "light", width: int = 260) -> alt.LayerChart:
-    """Return the fixed scale of every heatmap: colour by √w, from 0 to 1.
+_LENGTH = 260
+_THICKNESS = 12
+
+
+def colourbar(*, theme: Theme = "light") -> alt.LayerChart:
+    """Return the scale that every picture opens with: colour by √w, fixed from 0 to 1.
 
     Args:
         theme: the ground it will stand on.
-        width: length of the bar in pixels.
     """
     steps = FINEST - 1
     colours = palette(theme)
@@ -41,4 +44,39 @@ def colourbar(*, theme: Theme = "light", width: int = 260) -> alt.LayerChart:
             color=alt.Color("colour:N", scale=None),
         )
     )
-    return configured(alt.layer(bar).properties(width=width, height=12))
+    return configured(alt.layer(bar).properties(width=_LENGTH, height=_THICKNESS))
+
+
+def colourbar_view() -> alt.LayerChart:
+    """Return the colour bar that the page feeds.
+
+    Its axis is the place on the scale, 0 to 1. Named data: ``picture`` (x0, x1, url). Parameters:
+    ``places`` and ``labels`` of the marks, ``ink``.
+    """
+    bar = (
+        alt.Chart(alt.NamedData(name="picture"))
+        .mark_image(aspect=False, smooth=False, aria=False)
+        .encode(
+            x=alt.X(
+                "x0:Q",
+                scale=alt.Scale(domain=[0, 1], nice=False),
+                axis=alt.Axis(
+                    values=alt.ExprRef("places"),
+                    labelExpr="labels[indexof(places, datum.value)]",
+                    labelColor=alt.ExprRef("ink"),
+                ),
+            ),
+            x2="x1:Q",
+            y=alt.value(0),
+            y2=alt.value(_THICKNESS),
+            url="url:N",
+        )
+    )
+    layered = alt.layer(bar).properties(width=_LENGTH, height=_THICKNESS)
+    return configured(
+        layered.add_params(
+            alt.param(name="places", value=[]),
+            alt.param(name="labels", value=[]),
+            alt.param(name="ink", value=ink("light")),
+        )
+    )

@@ -25,10 +25,10 @@ _INK = {"light": "#3a3a45", "dark": "#c9c9d6"}
 
 
 @cache
-def palette(theme: Theme, levels: int = FINEST) -> tuple[str, ...]:
+def palette(theme: Theme) -> tuple[str, ...]:
     """Return ``#rrggbb`` colours: one per weight code, then the one for what is not finite."""
     colours = Colormap(_COLOUR_MAPS[theme])
-    steps = [str(colours(index / (levels - 1)).hex)[:7].lower() for index in range(levels)]
+    steps = [str(colours(index / (FINEST - 1)).hex)[:7].lower() for index in range(FINEST)]
     return (*steps, _NONFINITE[theme])
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from attnreport.charts import colourbar, still_heatmap
 from attnreport.charts.picture import code_error
-from attnreport.charts.theme import THEMES, Theme
 from attnreport.page.document import document, groups
 from attnreport.page.pack import Packed, PackedLayer, pack
 from attnreport.page.vega import svg
@@ -56,7 +55,7 @@ class Still:
 
     heatmap: str
     block: int
-    colourbars: dict[Theme, str]
+    colourbar: str
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,6 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
     shown = run.attentions[layer]
     packed = pack(run)
     chart, block = still_heatmap(shown, head)
-    bars = {theme: svg(colourbar(theme=theme)) for theme in THEMES}
     model = run.provenance.model or "an unnamed model"
     return PageContext(
         version=version,
@@ -144,7 +142,7 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         precision=_precision(packed),
         groups=_option_groups(run),
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
-        still=Still(svg(chart), block, bars),
+        still=Still(svg(chart), block, svg(colourbar())),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
         ledger_summary=_ledger_summary(run),

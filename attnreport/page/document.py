@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.charts import heatmap_view
+from attnreport.charts import colourbar_view, heatmap_view
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.page.pack import Packed
 from attnreport.page.vega import compiled
@@ -51,10 +51,13 @@ def document(run: Run, packed: Packed, layer: int, head: int) -> dict[str, Any]:
         "groups": [{"title": group.title, "layers": group.layers} for group in groups(run)],
         "exact": packed.exact,
         "levels": packed.levels,
-        "palettes": {theme: _hexadecimal(palette(theme, packed.levels)) for theme in THEMES},
+        "palettes": {theme: _hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
-        "heatmap": compiled(heatmap_view()),
+        "charts": {
+            "heatmap": compiled(heatmap_view()),
+            "colourbar": compiled(colourbar_view()),
+        },
     }
 
 

@@ -1,117 +1,94 @@
 // @ts-check
-// The heatmap's live view: feeds the Vega chart, and tells which cell is pointed at.
+// The heatmap: queries down, keys across. Feeds the Vega chart, and tells which cell is pointed at.
+import { drawn, mountChart, pointIn } from "./chart.js";
 import { cellNumber } from "./codes.js";
+import { pictureOf } from "./png.js";
+import { coloursOf } from "./scale.js";
 
-/** @typedef {import("./weights.js").Matrix} Matrix */
-/** @typedef {{matrix: Matrix, url: string, keys: string[], queries: string[], ink: string,
- *   palette: Uint8Array, levels: number}} Picture */
+/** @typedef {import("./scene.js").Scene} Scene */
 
 const CELL_PIXELS = 34;
 const LABEL_PIXELS = { key: 17, query: 13 }; // slanted labels need more room
 const NUMBER_PIXELS = 26;
 const MAX_HEIGHT = 860;
+const SLANT_PIXELS = 60; // the last key's label leans out over the right edge
 
-/** Draw into `element` what `show` is given. */
+/** Draw a scene into an element. */
 export class Heatmap {
   /** @param {HTMLElement} element @param {any} view a Vega view */
   constructor(element, view) {
     this.element = element;
     this.view = view;
-    this.rows = 1;
-    this.columns = 1;
+    /** @type {Scene | null} */
+    this.scene = null;
   }
 
   /** @param {HTMLElement} element @param {object} spec Vega */
   static async mount(element, spec) {
-    const { vegaEmbed } = /** @type {any} */ (window);
-    const { view } = await vegaEmbed(element, spec, {
-      mode: "vega",
-      ast: true, // interpreted: the page's policy forbids making code from text
-      actions: false,
-      defaultStyle: false,
-      tooltip: false,
-      hover: false,
-      renderer: "svg",
-      loader: refusingLoader(),
-    });
-    return new Heatmap(element, view);
+    return new Heatmap(element, await mountChart(element, spec));
   }
 
-  /** @param {Picture} picture */
-  async show(picture) {
-    const { rows, columns } = picture.matrix;
-    Object.assign(this, { rows, columns });
-    const cell = this.cellSize(picture.queries);
+  /** @param {Scene} scene */
+  async show(scene) {
+    this.scene = scene;
+    const { matrix, queries, keys } = scene;
+    const { rows, columns } = matrix;
+    const cell = cellSize(this.element, scene);
     const width = Math.max(1, Math.round(cell * columns));
     const height = Math.max(1, Math.round(cell * rows));
-    const { view } = this;
-    view
-      .signal("keyLabels", picture.keys)
-      .signal("queryLabels", picture.queries)
+    const codes = coloursOf(matrix, scene.state.scale, scene.state.range, scene.levels);
+    const url = pictureOf(codes, rows, columns, scene.palette);
+    this.view
+      .signal("keyLabels", keys.labels)
+      .signal("queryLabels", queries.labels)
       .signal("keyTicks", ticks(columns, width, LABEL_PIXELS.key))
       .signal("queryTicks", ticks(rows, height, LABEL_PIXELS.query))
       .signal("columns", columns)
       .signal("rows", rows)
-      .signal("ink", picture.ink)
+      .signal("ink", scene.ink)
       .signal("numberSize", Math.min(11, Math.round(cell * 0.36)))
       .width(width)
       .height(height)
-      .data("picture", [{ x0: 0, x1: columns, y0: 0, y1: rows, url: picture.url }])
-      .data("cells", cell < NUMBER_PIXELS ? [] : numbers(picture));
-    await view.runAsync();
-    await this.painted(picture.url);
-  }
-
-  /** Wait until the picture is decoded: Vega puts it in place and does not wait for it.
-   * @param {string} url */
-  async painted(url) {
-    for (let frame = 0; frame < 30; frame += 1) {
-      const image = /** @type {any} */ (this.element.querySelector("svg image"));
-      if (image?.getAttribute("href") === url) {
-        await image.decode?.();
-        return;
-      }
-      await new Promise(requestAnimationFrame);
-    }
+      .data("picture", [{ x0: 0, x1: columns, y0: 0, y1: rows, url }])
+      .data("cells", cell < NUMBER_PIXELS ? [] : numbers(scene, codes))
+      .data("cross", this.crossOf(scene.state.query, scene.state.key));
+    await drawn(this.element, this.view, url);
   }
 
   /** Mark one cell, or none. @param {number | null} query @param {number | null} key */
   async mark(query, key) {
-    const marks = [];
-    if (query !== null) marks.push({ x0: 0, x1: this.columns, y0: query, y1: query + 1 });
-    if (key !== null) marks.push({ x0: key, x1: key + 1, y0: 0, y1: this.rows });
-    await this.view.data("cross", marks).runAsync();
+    await this.view.data("cross", this.crossOf(query, key)).runAsync();
   }
 
   /** Which cell is under the pointer. @param {MouseEvent} event @returns {[number, number] | null} */
   cellAt(event) {
-    const svg = this.element.querySelector("svg");
-    if (!svg) return null;
-    const box = svg.getBoundingClientRect();
-    const [left, top] = this.view.origin();
-    const key = Math.floor(this.view.scale("x").invert(event.clientX - box.left - left));
-    const query = Math.floor(this.view.scale("y").invert(event.clientY - box.top - top));
-    const inside = key >= 0 && key < this.columns && query >= 0 && query < this.rows;
-    return inside ? [query, key] : null;
+    if (!this.scene) return null;
+    const [x, y] = pointIn(this.element, this.view, event);
+    const key = this.scene.keys.indices[Math.floor(this.view.scale("x").invert(x))];
+    const query = this.scene.queries.indices[Math.floor(this.view.scale("y").invert(y))];
+    return key === undefined || query === undefined ? null : [query, key];
   }
 
-  /** The side of a cell in pixels: as large as fits beside the labels. @param {string[]} queries */
-  cellSize(queries) {
-    const labels = Math.min(118, longest(queries) * 7.5 + 12);
-    const slant = 60; // the last key's label leans out over the right edge
-    const room = Math.max(120, this.element.clientWidth - labels - slant);
-    return Math.min(CELL_PIXELS, room / this.columns, MAX_HEIGHT / this.rows);
+  /** @param {number | null} query @param {number | null} key */
+  crossOf(query, key) {
+    if (!this.scene) return [];
+    const { matrix, queries, keys } = this.scene;
+    const row = query === null ? -1 : queries.indices.indexOf(query);
+    const column = key === null ? -1 : keys.indices.indexOf(key);
+    const marks = [];
+    if (row >= 0) marks.push({ x0: 0, x1: matrix.columns, y0: row, y1: row + 1 });
+    if (column >= 0) marks.push({ x0: column, x1: column + 1, y0: 0, y1: matrix.rows });
+    return marks;
   }
 }
 
-/** A Vega loader for pictures that are in the page already, and for nothing else. */
-function refusingLoader() {
-  const refuse = async (/** @type {string} */ url) => {
-    throw new Error(`this page loads nothing, it was asked for ${String(url).slice(0, 80)}`);
-  };
-  const sanitize = async (/** @type {string} */ url) =>
-    String(url).startsWith("data:image/png;base64,") ? { href: url } : refuse(url);
-  return { load: refuse, http: refuse, file: refuse, sanitize };
+/** The side of a cell in pixels: as large as fits beside the labels.
+ * @param {HTMLElement} element @param {Scene} scene */
+function cellSize(element, { matrix, queries }) {
+  const longest = queries.labels.reduce((most, label) => Math.max(most, label.length), 1);
+  const labels = Math.min(118, longest * 7.5 + 12);
+  const room = Math.max(120, element.clientWidth - labels - SLANT_PIXELS);
+  return Math.min(CELL_PIXELS, room / matrix.columns, MAX_HEIGHT / matrix.rows);
 }
 
 /** The middles of the cells that get a label.
@@ -121,19 +98,17 @@ function ticks(length, pixels, room) {
   return Array.from({ length: Math.ceil(length / step) }, (_, index) => index * step + 0.5);
 }
 
-/** @param {Picture} picture */
-function numbers({ matrix, palette, levels }) {
+/** @param {Scene} scene @param {Uint8Array} codes */
+function numbers({ matrix, palette }, codes) {
   const cells = [];
   for (let index = 0; index < matrix.values.length; index += 1) {
-    const weight = matrix.values[index];
-    const number = cellNumber(weight);
+    const number = cellNumber(matrix.values[index]);
     if (!number) continue;
-    const code = Number.isFinite(weight) ? Math.round(Math.sqrt(weight) * (levels - 1)) : levels;
     cells.push({
       x: (index % matrix.columns) + 0.5,
       y: Math.floor(index / matrix.columns) + 0.5,
       number,
-      ink: isDark(palette, code) ? "#ffffff" : "#15151c",
+      ink: isDark(palette, codes[index]) ? "#ffffff" : "#15151c",
     });
   }
   return cells;
@@ -143,9 +118,4 @@ function numbers({ matrix, palette, levels }) {
 function isDark(palette, code) {
   const [red, green, blue] = palette.subarray(code * 3, code * 3 + 3);
   return 0.299 * red + 0.587 * green + 0.114 * blue < 140;
-}
-
-/** @param {string[]} labels */
-function longest(labels) {
-  return labels.reduce((most, label) => Math.max(most, label.length), 1);
 }

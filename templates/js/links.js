@@ -4,22 +4,19 @@ import { strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
 import { rowOf } from "./readout.js";
 
-/** @typedef {import("./weights.js").Matrix} Matrix */
-/** @typedef {import("./weights.js").Axis} Axis */
-
 const STRONGEST = 3;
 
-/** @param {Matrix} matrix @param {Axis} queries @param {Axis} keys
- * @param {(weight: number) => number} error */
-export function showLinks(matrix, queries, keys, error) {
+/** @param {import("./scene.js").Scene} scene */
+export function showLinks({ whole, axes, error }) {
   filled(
     element("links-body"),
-    queries.labels.map((label, query) => {
-      const row = rowOf(matrix, query);
+    axes.queries.labels.map((label, query) => {
+      const row = rowOf(whole, query);
       const line = document.createElement("tr");
-      const head = made("th", label, queries.roles[query] === "s" ? "special" : "");
+      const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
       head.setAttribute("scope", "row");
-      line.append(head, ...strongest(row, STRONGEST).map((key) => cell(keys.labels[key], row[key], error)));
+      const links = strongest(row, STRONGEST);
+      line.append(head, ...links.map((key) => cell(axes.keys.labels[key], row[key], error)));
       return line;
     }),
   );

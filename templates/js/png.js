@@ -1,35 +1,15 @@
 // @ts-check
-// An indexed PNG around the codes of a head. Values are read from the codes themselves, never from
-// a canvas: privacy browsers add noise to what a canvas gives back.
-import { inflate } from "./bytes.js";
+// Indexed PNGs: read the codes of a packed head, and make a picture of codes. Values are read from
+// the bytes themselves, never from a canvas: privacy browsers add noise to what a canvas gives back.
+import { base64OfBytes, inflate } from "./bytes.js";
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+const STORED_BLOCK = 65535;
 
 /**
- * Put a PNG's frame and a palette around image data.
- * @param {Uint8Array} imageData deflated rows of codes, each behind its filter byte
+ * Read the code of every pixel of a packed head.
+ * @param {Uint8Array} imageData deflated rows of codes, each behind a filter byte of 0
  * @param {number} rows @param {number} columns
- * @param {Uint8Array} palette 3 bytes a colour
- * @returns {Uint8Array}
- */
-export function indexedPng(imageData, rows, columns, palette) {
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, columns);
-  view.setUint32(4, rows);
-  header.set([8, 3, 0, 0, 0], 8); // 8 bits a pixel, indexed, deflate, no interlace
-  return concatenated([
-    Uint8Array.from(SIGNATURE),
-    chunk("IHDR", header),
-    chunk("PLTE", palette),
-    chunk("IDAT", imageData),
-    chunk("IEND", new Uint8Array()),
-  ]);
-}
-
-/**
- * Read the code of every pixel.
- * @param {Uint8Array} imageData @param {number} rows @param {number} columns
  * @returns {Promise<Uint8Array>}
  */
 export async function codesOf(imageData, rows, columns) {
@@ -41,6 +21,52 @@ export async function codesOf(imageData, rows, columns) {
     codes.set(lines.subarray(start + 1, start + 1 + columns), row * columns);
   }
   return codes;
+}
+
+/**
+ * Make a picture with one pixel per code.
+ * @param {Uint8Array} codes @param {number} rows @param {number} columns
+ * @param {Uint8Array} palette 3 bytes a colour
+ * @returns {string} a data: URL
+ */
+export function pictureOf(codes, rows, columns, palette) {
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, columns);
+  view.setUint32(4, rows);
+  header.set([8, 3, 0, 0, 0], 8); // 8 bits a pixel, indexed, deflate, no interlace
+  const png = concatenated([
+    Uint8Array.from(SIGNATURE),
+    chunk("IHDR", header),
+    chunk("PLTE", palette),
+    chunk("IDAT", stored(linesOf(codes, rows, columns))),
+    chunk("IEND", new Uint8Array()),
+  ]);
+  return `data:image/png;base64,${base64OfBytes(png)}`;
+}
+
+/** @param {Uint8Array} codes @param {number} rows @param {number} columns */
+function linesOf(codes, rows, columns) {
+  const lines = new Uint8Array(rows * (columns + 1));
+  for (let row = 0; row < rows; row += 1) {
+    lines.set(codes.subarray(row * columns, (row + 1) * columns), row * (columns + 1) + 1);
+  }
+  return lines;
+}
+
+/** A zlib stream that stores its bytes as they are (RFC 1950, RFC 1951 section 3.2.4): the picture
+ * lives for as long as it is shown, so packing it would only take time. @param {Uint8Array} bytes */
+function stored(bytes) {
+  const parts = [Uint8Array.of(0x78, 0x01)];
+  for (let start = 0; start < bytes.length; start += STORED_BLOCK) {
+    const block = bytes.subarray(start, start + STORED_BLOCK);
+    const last = start + STORED_BLOCK >= bytes.length ? 1 : 0;
+    const [low, high] = [block.length & 0xff, block.length >> 8];
+    parts.push(Uint8Array.of(last, low, high, ~low & 0xff, ~high & 0xff), block);
+  }
+  const check = new Uint8Array(4);
+  new DataView(check.buffer).setUint32(0, adler32(bytes));
+  return concatenated([...parts, check]);
 }
 
 /** @param {string} type @param {Uint8Array} content */
@@ -76,4 +102,20 @@ export function crc32(bytes) {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ byte) & 0xff];
   return ~crc >>> 0;
+}
+
+/** Adler-32 of zlib (RFC 1950, section 8.2). @param {Uint8Array} bytes */
+export function adler32(bytes) {
+  let low = 1;
+  let high = 0;
+  for (let start = 0; start < bytes.length; start += 5552) {
+    // 5552 is the most bytes whose sums stay below 2**32 without a division at each.
+    for (const byte of bytes.subarray(start, start + 5552)) {
+      low += byte;
+      high += low;
+    }
+    low %= 65521;
+    high %= 65521;
+  }
+  return ((high << 16) | low) >>> 0;
 }

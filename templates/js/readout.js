@@ -1,48 +1,48 @@
 // @ts-check
-// The words beside the heatmap: the chosen cell, and where its query looks most.
+// The words beside a view: the chosen cell, and where its query looks most.
 import { rankIn, strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
 
+/** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./weights.js").Matrix} Matrix */
 
 const BARS = 10;
 
-/**
- * @param {Matrix} matrix @param {string[]} queries @param {string[]} keys
- * @param {number} query @param {number} key @param {(weight: number) => number} error
- */
-export function showCell(matrix, queries, keys, query, key, error) {
-  const row = rowOf(matrix, query);
+/** Say which cell is chosen. Its rank and its query's other keys count hidden keys too.
+ * @param {Scene} scene @param {number} query @param {number} key */
+export function showCell(scene, query, key) {
+  const { queryLabels, keyLabels } = wholeLabels(scene);
+  const row = rowOf(scene.whole, query);
   const weight = row[key];
   filled(element("readout-line"), [
-    made("q", queries[query]),
+    made("q", queryLabels[query]),
     ` (query ${query}) looks at `,
-    made("q", keys[key]),
+    made("q", keyLabels[key]),
     ` (key ${key}) with weight `,
-    made("b", weightText(weight, error(weight))),
+    made("b", weightText(weight, scene.error(weight))),
     Number.isNaN(weight) ? "." : `, ${ordinal(rankIn(row, key))} of ${row.length} keys.`,
   ]);
-  filled(element("readout-title"), ["Where ", made("q", queries[query]), " looks most"]);
-  showTop(row, keys, error);
+  filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
+  showTop(row, keyLabels, scene.error);
 }
 
 /**
  * With no cell chosen: the keys that are looked at most, all queries together. The error of a mean
  * is at most the error at the mean, because the error grows as √w and √ is concave.
- * @param {Matrix} matrix @param {string[]} keys @param {(weight: number) => number} error
+ * @param {Scene} scene
  */
-export function showMean(matrix, keys, error) {
-  const { rows, columns, values } = matrix;
+export function showMean(scene) {
+  const { rows, columns, values } = scene.whole;
   const mean = new Float32Array(columns);
   values.forEach((weight, index) => {
     mean[index % columns] += weight / rows;
   });
   filled(element("readout-line"), [
-    "Point at a cell to read it and click to keep it, or press Tab until the heatmap has a frame " +
+    "Point at a cell to read it and click to keep it, or press Tab until the picture has a frame " +
       "and use the arrow keys.",
   ]);
   filled(element("readout-title"), ["Looked at most, mean over all queries"]);
-  showTop(mean, keys, error);
+  showTop(mean, wholeLabels(scene).keyLabels, scene.error);
 }
 
 /** @param {Float32Array} row @param {string[]} keys @param {(weight: number) => number} error */
@@ -63,12 +63,16 @@ function showTop(row, keys, error) {
 
 /** @param {string} label @param {number} weight @param {(weight: number) => number} error */
 function bar(label, weight, error) {
-  const length = document.createElement("span");
-  length.className = "bar";
+  const length = made("span", "", "bar");
   length.style.width = `${Number.isFinite(weight) ? weight * 100 : 0}%`;
   const item = document.createElement("li");
   item.append(length, made("span", label, "token"), made("span", weightText(weight, error(weight)), "weight"));
   return item;
+}
+
+/** @param {Scene} scene */
+function wholeLabels({ axes }) {
+  return { queryLabels: axes.queries.labels, keyLabels: axes.keys.labels };
 }
 
 /** @param {Matrix} matrix @param {number} query */
@@ -78,6 +82,7 @@ export function rowOf({ values, columns }, query) {
 
 /** @param {number} rank */
 function ordinal(rank) {
-  const ending = { 1: "st", 2: "nd", 3: "rd" }[rank % 10];
-  return rank === 1 ? "the most" : `${rank}${ending && ![11, 12, 13].includes(rank % 100) ? ending : "th"}`;
+  if (rank === 1) return "the most";
+  const ending = [11, 12, 13].includes(rank % 100) ? "th" : (["th", "st", "nd", "rd"][rank % 10] ?? "th");
+  return `${rank}${ending}`;
 }

@@ -1,21 +1,42 @@
 // @ts-check
-// What is shown, and its form in the address: #layer=3&head=5&query=2&key=4
+// What is shown, and its form in the address: #layer=3&head=5&query=2&key=4. Whatever an address
+// lacks or gets wrong is as if it were not there.
+import { RANGES, SCALES } from "./scale.js";
 
-/** @typedef {{layer: number, head: number, query: number | null, key: number | null}} State */
+/** @typedef {"mean" | "max"} Combine how several heads become one picture */
+/** @typedef {{view: string, layer: number, heads: number[], combine: Combine,
+ *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
+ *   sinks: "shown" | "hidden", query: number | null, key: number | null}} State */
 /** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
 
+/** What an address leaves out. @type {Omit<State, "layer" | "heads">} */
+export const PLAIN = {
+  view: "heatmap",
+  combine: "mean",
+  scale: "sqrt",
+  range: "fixed",
+  sinks: "shown",
+  query: null,
+  key: null,
+};
+
 /**
- * Read a hash; whatever is missing, no whole number or out of range is as if it were not there.
- * @param {string} hash @param {Shape[]} shapes @param {State} otherwise
+ * @param {string} hash @param {Shape[]} shapes @param {string[]} views
+ * @param {{layer: number, heads: number[]}} otherwise what an address without a layer or head shows
  * @returns {State}
  */
-export function stateOfHash(hash, shapes, otherwise) {
+export function stateOfHash(hash, shapes, views, otherwise) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const layer = wholeBelow(fields.get("layer"), shapes.length) ?? otherwise.layer;
   const shape = shapes[layer];
   return {
+    view: oneOf(fields.get("view"), views) ?? PLAIN.view,
     layer,
-    head: wholeBelow(fields.get("head"), shape.heads) ?? Math.min(otherwise.head, shape.heads - 1),
+    heads: headsOf(fields.get("head"), shape.heads) ?? within(otherwise.heads, shape.heads),
+    combine: oneOf(fields.get("combine"), ["mean", "max"]) ?? PLAIN.combine,
+    scale: oneOf(fields.get("scale"), SCALES) ?? PLAIN.scale,
+    range: oneOf(fields.get("range"), RANGES) ?? PLAIN.range,
+    sinks: oneOf(fields.get("sinks"), ["shown", "hidden"]) ?? PLAIN.sinks,
     query: wholeBelow(fields.get("query"), shape.queries),
     key: wholeBelow(fields.get("key"), shape.keys),
   };
@@ -23,10 +44,43 @@ export function stateOfHash(hash, shapes, otherwise) {
 
 /** @param {State} state @returns {string} */
 export function hashOfState(state) {
-  const parts = [`layer=${state.layer}`, `head=${state.head}`];
-  if (state.query !== null) parts.push(`query=${state.query}`);
-  if (state.key !== null) parts.push(`key=${state.key}`);
+  const parts = [`layer=${state.layer}`, `head=${state.heads.join(",")}`];
+  for (const [name, plain] of Object.entries(PLAIN)) {
+    const value = state[/** @type {keyof State} */ (name)];
+    if (value !== plain) parts.push(`${name}=${value}`);
+  }
   return `#${parts.join("&")}`;
+}
+
+/** The same choice where it still makes sense: another layer can have other heads and lengths.
+ * @param {State} state @param {Shape} shape @returns {State} */
+export function fitted(state, shape) {
+  const { query, key } = state;
+  return {
+    ...state,
+    heads: within(state.heads, shape.heads),
+    query: query !== null && query < shape.queries ? query : null,
+    key: key !== null && key < shape.keys ? key : null,
+  };
+}
+
+/** @param {number[]} heads @param {number} bound */
+function within(heads, bound) {
+  const kept = heads.filter((head) => head < bound);
+  return kept.length ? kept : [0];
+}
+
+/** @param {string | null} text @param {number} bound @returns {number[] | null} */
+function headsOf(text, bound) {
+  if (text === null) return null;
+  const heads = text.split(",").map((part) => wholeBelow(part, bound));
+  const known = /** @type {number[]} */ (heads.filter((head) => head !== null));
+  return known.length ? [...new Set(known)].sort((a, b) => a - b) : null;
+}
+
+/** @template {string} T @param {string | null} text @param {T[]} choices @returns {T | null} */
+function oneOf(text, choices) {
+  return choices.find((choice) => choice === text) ?? null;
 }
 
 /** @param {string | null} text @param {number} bound @returns {number | null} */

@@ -1,21 +1,21 @@
 // @ts-check
 // The report's data: what the JSON scripts hold, read when it is first needed.
-import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
+import { bytesOfBase64, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
-import { codesOf, indexedPng } from "./png.js";
+import { codesOf } from "./png.js";
 
 /** @typedef {{name: string, labels: string[], roles: string}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, layers: number[]}[],
  *   exact: boolean, levels: number, palettes: Record<string, string>, inks: Record<string, string>,
- *   shown: {layer: number, head: number}, heatmap: object}} ReportDocument */
+ *   shown: {layer: number, head: number}, charts: Record<string, object>}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null}} PackedLayer */
 /** @typedef {{rows: number, columns: number, values: Float32Array}} Matrix */
 
 /** @param {string} id @returns {any} */
 export function readJson(id) {
-  return JSON.parse(/** @type {HTMLElement} */ (document.getElementById(id)).textContent ?? "");
+  return JSON.parse(document.getElementById(id)?.textContent ?? "null");
 }
 
 /** Read a run's heads. */
@@ -29,13 +29,6 @@ export class Weights {
     this.exact = new Map();
   }
 
-  /** @param {number} layer @returns {PackedLayer} */
-  layer(layer) {
-    const packed = this.packed.get(layer) ?? readJson(`layer-${layer}`);
-    this.packed.set(layer, packed);
-    return packed;
-  }
-
   /** @param {number} layer */
   shape(layer) {
     const { queries, keys } = this.report.layers[layer];
@@ -43,9 +36,21 @@ export class Weights {
     return { rows, columns };
   }
 
-  /** @param {number} layer @param {number} head */
-  imageData(layer, head) {
-    return bytesOfBase64(this.layer(layer).heads[head]);
+  /**
+   * Several heads as one: the mean, or the largest, of their weights cell by cell.
+   * @param {number} layer @param {number[]} heads @param {"mean" | "max"} combine
+   * @returns {Promise<Matrix>}
+   */
+  async combined(layer, heads, combine) {
+    const all = await Promise.all(heads.map((head) => this.matrix(layer, head)));
+    if (all.length === 1) return all[0];
+    const values = new Float32Array(all[0].values.length);
+    for (let index = 0; index < values.length; index += 1) {
+      const cell = all.map((matrix) => matrix.values[index]);
+      values[index] =
+        combine === "max" ? Math.max(...cell) : cell.reduce((sum, one) => sum + one, 0) / cell.length;
+    }
+    return { ...all[0], values };
   }
 
   /** @param {number} layer @param {number} head @returns {Promise<Matrix>} */
@@ -56,7 +61,7 @@ export class Weights {
       const size = rows * columns;
       return { rows, columns, values: values.subarray(head * size, (head + 1) * size) };
     }
-    const codes = await codesOf(this.imageData(layer, head), rows, columns);
+    const codes = await codesOf(bytesOfBase64(this.layer(layer).heads[head]), rows, columns);
     const levels = this.report.levels;
     return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
   }
@@ -66,17 +71,11 @@ export class Weights {
     return this.report.exact ? 0 : errorOfWeight(weight, this.report.levels);
   }
 
-  /** The picture of a head. @param {number} layer @param {number} head @param {string} theme */
-  url(layer, head, theme) {
-    const { rows, columns } = this.shape(layer);
-    const png = indexedPng(this.imageData(layer, head), rows, columns, this.palette(theme));
-    return `data:image/png;base64,${base64OfBytes(png)}`;
-  }
-
-  /** @param {string} theme @returns {Uint8Array} 3 bytes a colour */
-  palette(theme) {
-    const pairs = this.report.palettes[theme].match(/../g) ?? [];
-    return Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
+  /** @param {number} layer @returns {PackedLayer} */
+  layer(layer) {
+    const packed = this.packed.get(layer) ?? readJson(`layer-${layer}`);
+    this.packed.set(layer, packed);
+    return packed;
   }
 
   /** @param {number} layer */

@@ -1,0 +1,54 @@
+// @ts-check
+// A Vega chart in the page: interpreted, drawn as SVG, and loading nothing.
+
+/**
+ * @param {HTMLElement} element @param {object} spec Vega
+ * @returns {Promise<any>} a Vega view
+ */
+export async function mountChart(element, spec) {
+  const { vegaEmbed } = /** @type {any} */ (window);
+  const { view } = await vegaEmbed(element, spec, {
+    mode: "vega",
+    ast: true, // interpreted: the page's policy forbids making code from text
+    actions: false,
+    defaultStyle: false,
+    tooltip: false,
+    hover: false,
+    renderer: "svg",
+    loader: refusingLoader(),
+  });
+  return view;
+}
+
+/** Draw, and wait until the picture in the chart is decoded: Vega puts it in place without waiting.
+ * @param {HTMLElement} element @param {any} view @param {string} url */
+export async function drawn(element, view, url) {
+  await view.runAsync();
+  for (let frame = 0; frame < 30; frame += 1) {
+    const image = /** @type {any} */ (element.querySelector("svg image"));
+    if (image?.getAttribute("href") === url) {
+      await image.decode?.();
+      return;
+    }
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+/** A Vega loader for pictures that are in the page already, and for nothing else. */
+function refusingLoader() {
+  const refuse = async (/** @type {string} */ url) => {
+    throw new Error(`this page loads nothing, it was asked for ${String(url).slice(0, 80)}`);
+  };
+  const sanitize = async (/** @type {string} */ url) =>
+    String(url).startsWith("data:image/png;base64,") ? { href: url } : refuse(url);
+  return { load: refuse, http: refuse, file: refuse, sanitize };
+}
+
+/** Where an event lies in a chart, in the chart's own pixels from its plot's corner.
+ * @param {HTMLElement} element @param {any} view @param {MouseEvent} event
+ * @returns {[number, number]} */
+export function pointIn(element, view, event) {
+  const box = (element.querySelector("svg") ?? element).getBoundingClientRect();
+  const [left, top] = view.origin();
+  return [event.clientX - box.left - left, event.clientY - box.top - top];
+}

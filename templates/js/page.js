@@ -1,0 +1,117 @@
+// @ts-check
+// The page: one state, and everything that shows it. Views draw; this decides what they draw.
+import { Colourbar } from "./colourbar.js";
+import { element } from "./dom.js";
+import { showControls } from "./controls.js";
+import { showLinks } from "./links.js";
+import { showCell, showMean } from "./readout.js";
+import { sceneOf } from "./scene.js";
+import { fitted, hashOfState, stateOfHash } from "./state.js";
+import { VIEWS } from "./views.js";
+import { Weights } from "./weights.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {{show: (scene: Scene) => Promise<void>,
+ *   mark: (query: number | null, key: number | null) => Promise<void>,
+ *   cellAt: (event: MouseEvent) => [number, number] | null}} View */
+
+export class Page {
+  /** @param {import("./weights.js").ReportDocument} report */
+  constructor(report) {
+    this.report = report;
+    this.weights = new Weights(report);
+    this.dark = window.matchMedia("(prefers-color-scheme: dark)");
+    this.shapes = report.layers.map((layer) => ({
+      heads: layer.heads,
+      queries: report.axes[layer.queries].labels.length,
+      keys: report.axes[layer.keys].labels.length,
+    }));
+    /** @type {Map<string, View>} */
+    this.views = new Map();
+    /** @type {State} */
+    this.state = this.stateOfAddress();
+    /** @type {Scene | null} */
+    this.scene = null;
+    /** @type {Colourbar | null} */
+    this.colourbar = null;
+  }
+
+  stateOfAddress() {
+    const { layer, head } = this.report.shown;
+    const names = Object.keys(VIEWS);
+    return stateOfHash(window.location.hash, this.shapes, names, { layer, heads: [head] });
+  }
+
+  /** Draw the state. */
+  async show() {
+    const { state } = this;
+    const scene = await sceneOf(this.weights, state, this.dark.matches ? "dark" : "light");
+    if (state !== this.state) return; // another choice was made while this one was read
+    this.scene = scene;
+    showControls(this.report, scene);
+    const view = await this.view(state.view);
+    await view.show(scene);
+    this.colourbar ??= await Colourbar.mount(element("colourbar"), this.report.charts.colourbar);
+    await this.colourbar.show(scene);
+    this.describe(state.query, state.key);
+    showLinks(scene);
+  }
+
+  /** The view of that name, made when it is first asked for. @param {string} name */
+  async view(name) {
+    for (const other of Object.keys(VIEWS)) element(`${other}-live`).hidden = other !== name;
+    const view = this.views.get(name) ?? (await VIEWS[name](element(`${name}-live`), this.report));
+    this.views.set(name, view);
+    return view;
+  }
+
+  /** Point at one cell without keeping it. @param {number | null} query @param {number | null} key */
+  async point(query, key) {
+    this.describe(query, key);
+    await this.views.get(this.state.view)?.mark(query, key);
+  }
+
+  /** @param {number | null} query @param {number | null} key */
+  describe(query, key) {
+    if (!this.scene) return;
+    if (query === null || key === null) showMean(this.scene);
+    else showCell(this.scene, query, key);
+  }
+
+  /** Keep a cell. @param {number | null} query @param {number | null} key */
+  async pin(query, key) {
+    this.state.query = query;
+    this.state.key = key;
+    this.remember();
+    await this.point(query, key);
+  }
+
+  /** Change what is shown. @param {Partial<State>} change */
+  async go(change) {
+    const next = { ...this.state, ...change };
+    this.state = fitted(next, this.shapes[next.layer]);
+    this.remember();
+    await this.show();
+  }
+
+  /** Step to the next or previous head, over the ends of layers. @param {number} by 1 or -1 */
+  async step(by) {
+    let { layer } = this.state;
+    let head = this.state.heads[0] + by;
+    if (head < 0 || head >= this.shapes[layer].heads) {
+      layer = (layer + by + this.shapes.length) % this.shapes.length;
+      head = by > 0 ? 0 : this.shapes[layer].heads - 1;
+    }
+    await this.go({ layer, heads: [head] });
+  }
+
+  /** Keep what is shown in the address, so that a link leads back to it. */
+  remember() {
+    try {
+      window.history.replaceState(null, "", hashOfState(this.state));
+    } catch {
+      // A sandboxed frame has no address to keep; the page works without.
+    }
+  }
+}

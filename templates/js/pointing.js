@@ -1,0 +1,62 @@
+// @ts-check
+// Pointer and keys on a view: which cell is pointed at, which one is kept.
+import { element } from "./dom.js";
+
+/** @typedef {import("./page.js").Page} Page */
+
+/** @param {Page} page @param {string} name of the view */
+export function listenToView(page, name) {
+  const live = element(`${name}-live`);
+  const cellAt = (/** @type {MouseEvent} */ event) => page.views.get(name)?.cellAt(event) ?? null;
+  live.addEventListener("pointermove", (event) => {
+    const cell = cellAt(event);
+    if (cell) page.point(...cell);
+  });
+  live.addEventListener("pointerleave", () => page.point(page.state.query, page.state.key));
+  live.addEventListener("click", (event) => {
+    const cell = cellAt(event);
+    if (cell) page.pin(...cell);
+  });
+  live.addEventListener("keydown", (event) => onKey(page, event));
+}
+
+/** @param {Page} page @param {KeyboardEvent} event */
+function onKey(page, event) {
+  if (!page.scene || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === "Escape") {
+    page.pin(null, null);
+    return;
+  }
+  const rows = page.scene.queries.indices;
+  const columns = page.scene.keys.indices;
+  const row = rows.indexOf(page.state.query ?? -1);
+  const column = columns.indexOf(page.state.key ?? -1);
+  const move = moved(event.key, row, column, rows.length, columns.length);
+  if (!move) return;
+  event.preventDefault();
+  // The first key press only says where one is.
+  const [toRow, toColumn] = row < 0 || column < 0 ? [0, 0] : move;
+  page.pin(rows[clamped(toRow, rows.length)], columns[clamped(toColumn, columns.length)]);
+}
+
+/** @param {string} key @param {number} row @param {number} column
+ * @param {number} rows @param {number} columns @returns {[number, number] | undefined} */
+function moved(key, row, column, rows, columns) {
+  /** @type {Record<string, [number, number]>} */
+  const moves = {
+    ArrowDown: [row + 1, column],
+    ArrowUp: [row - 1, column],
+    ArrowRight: [row, column + 1],
+    ArrowLeft: [row, column - 1],
+    Home: [row, 0],
+    End: [row, columns - 1],
+    PageUp: [0, column],
+    PageDown: [rows - 1, column],
+  };
+  return moves[key];
+}
+
+/** @param {number} value @param {number} length */
+function clamped(value, length) {
+  return Math.min(length - 1, Math.max(0, value));
+}

@@ -1,0 +1,11 @@
+// @ts-check
+// The views by name, as they stand in the address. A view draws a scene into its own element.
+import { Heatmap } from "./heatmap.js";
+
+/** @typedef {import("./page.js").View} View */
+/** @typedef {import("./weights.js").ReportDocument} ReportDocument */
+
+/** @type {Record<string, (element: HTMLElement, report: ReportDocument) => Promise<View>>} */
+export const VIEWS = {
+  heatmap: (element, report) => Heatmap.mount(element, report.charts.heatmap),
+};

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -112,7 +113,8 @@ class Attention:
             )
         if not self.normalised:
             return
-        sums = self.weights.sum(axis=2, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN, which is looked for below
+            sums = self.weights.sum(axis=2, dtype=np.float64)
         if self.sink is not None:
             sums = sums + self.sink
         tolerance = _SUM_TOLERANCE.get(self.dtype, 1e-1)
@@ -267,9 +269,8 @@ class Run:
         arrays: dict[str, NDArray[np.float32]] = {}
         records = []
         for attention in self.attentions:
-            arrays[_array_name(attention.layer, "weights")] = np.ascontiguousarray(
-                attention.weights
-            )
+            name = _array_name(attention.layer, "weights")
+            arrays[name] = np.ascontiguousarray(attention.weights)
             if attention.sink is not None:
                 arrays[_array_name(attention.layer, "sink")] = np.ascontiguousarray(attention.sink)
             records.append(_Record.of(attention, axes))
@@ -288,13 +289,11 @@ class Run:
             with safetensors.safe_open(path, framework="numpy") as file:
                 text = (file.metadata() or {}).get(_METADATA_KEY)
                 if text is None:
-                    raise InvalidRun(
-                        f"{path} is a safetensors file, but not a saved attnreport run"
-                    )
+                    raise InvalidRun("a safetensors file, but not a saved attnreport run")
                 document = _decode_document(text)
                 names = set(file.keys())
                 attentions = tuple(
-                    record.attention(index, document.axes, names, file.get_tensor)
+                    record.attention(index, document.axes, names, partial(_read_float32, file))
                     for index, record in enumerate(document.attentions)
                 )
             return cls(attentions, document.ledger, document.provenance)
@@ -387,6 +386,14 @@ def _decode_document(text: str) -> _Document:
         return msgspec.json.decode(text, type=_Document)
     except msgspec.DecodeError as error:
         raise InvalidRun(f"the run's document is damaged: {error}") from error
+
+
+def _read_float32(file: Any, name: str) -> Weights:
+    # Asked first: numpy has no bfloat16, and safetensors would fail in words of its own.
+    if (stored := file.get_slice(name).get_dtype()) != "F32":
+        raise InvalidRun(f"expected the array {name} as F32, got {stored}")
+    array: Weights = file.get_tensor(name)
+    return array
 
 
 def _array_name(layer: int, part: str) -> str:

@@ -187,14 +187,20 @@ def notes_of(run: Run, taken: list[Step]) -> tuple[str, ...]:
     notes = []
     left = len(run.attentions) - len(taken)
     if left:
-        notes.append(f"{left} attentions were not joined: their queries and keys do not chain")
+        notes.append(
+            f"not joined, since queries and keys do not chain: {_count(left, 'attention')}"
+        )
     dead = sum(step.dead for step in taken)
     if dead:
-        notes.append(f"{dead} rows had no weight left and pass on only themselves")
+        notes.append(f"without weight, so that they pass on only themselves: {_count(dead, 'row')}")
     broken = sum(int(rows_of(step.attention).nonfinite.sum()) for step in taken)
     if broken:
-        notes.append(f"{broken} rows of single heads held NaN or infinity and were left out")
+        notes.append(f"left out, since they hold NaN or infinity: {_count(broken, 'row')} of heads")
     return tuple(notes)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _fuse(attention: Attention, fusion: Fusion) -> Array:

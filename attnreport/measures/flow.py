@@ -32,7 +32,7 @@ FLOW = Description(
     formula="maximum flow from a position after the last layer to an input position, where layer "
     "l joins q and k by a pipe of capacity r·[q = k] + (1 − r)·A(q, k)",
     range=(0.0, 1.0),
-    source="Abnar & Zuidema 2020, Quantifying Attention Flow in Transformers, §3.2",
+    source="Abnar & Zuidema 2020, Quantifying Attention Flow in Transformers, §3",
     link="https://aclanthology.org/2020.acl-main.385/",
     reading="High means that the layers leave much room for that key to reach the query.",
 )

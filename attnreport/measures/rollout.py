@@ -25,7 +25,7 @@ ROLLOUT = Description(
     formula="X ← r·X + (1 − r)·A·Y for every layer, from X = I; A: the fused heads, rows summing "
     "to 1; X: state of the queries' sequence, Y: of the keys' (Y = X in self-attention)",
     range=(0.0, 1.0),
-    source="Abnar & Zuidema 2020, Quantifying Attention Flow in Transformers, §3.1; joined over "
+    source="Abnar & Zuidema 2020, Quantifying Attention Flow in Transformers, §3; joined over "
     "cross-attention as in Ferrando et al. 2022 (ALTI+), with weights in place of contributions",
     link="https://aclanthology.org/2020.acl-main.385/",
     reading="High means that much of what stands at the query in the end came from that key.",

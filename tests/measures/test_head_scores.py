@@ -12,7 +12,7 @@ from measure_references import alignment_error_rate as reference_error_rate
 
 from attnreport import Axis, Position, Run
 from attnreport.errors import InvalidMeasure
-from attnreport.measures import Alignment, head_scores, known_measures
+from attnreport.measures import Alignment, all_head_scores, head_scores, known_measures
 
 CASES = attentions()
 
@@ -32,6 +32,23 @@ def test_every_measure_has_a_reference():
 def test_some_case_gives_each_measure_a_number(name):
     found = [head_scores(Run((case,)), name).values[0] for case in CASES.values()]
     assert np.isfinite(np.concatenate(found)).any()
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_odd_cases_stay_in_range(name, case):
+    low, high = known_measures()[name].range
+    scores = head_scores(Run((CASES[case],)), name).values[0]
+    assert not (scores < low - 1e-12).any()
+    assert high is None or not (scores > high + 1e-6).any()
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(0, 4), (4, 0), (0, 0)])
+def test_no_positions_give_no_numbers(queries, keys):
+    attention = cross_attention(Axis.numbered("q", queries), Axis.numbered("k", keys))
+    gold = Alignment(attention.queries, attention.keys, frozenset())
+    for name, scores in all_head_scores(Run((attention,)), alignment=gold).items():
+        assert np.isnan(scores.values[0]).all(), name
 
 
 weights = st.integers(0, 2**32 - 1).flatmap(

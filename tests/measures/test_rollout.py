@@ -131,8 +131,8 @@ def test_drift_of_a_causal_run_is_stated():
 
 def test_what_was_left_out_is_stated():
     joined = rollout(broken_stack())
-    assert "1 rows had no weight left and pass on only themselves" in joined.notes
-    assert "12 rows of single heads held NaN or infinity and were left out" in joined.notes
+    assert "without weight, so that they pass on only themselves: 1 row" in joined.notes
+    assert "left out, since they hold NaN or infinity: 12 rows of heads" in joined.notes
 
 
 def test_a_generation_step_is_not_joined():
@@ -141,7 +141,7 @@ def test_a_generation_step_is_not_joined():
     decoding = Attention(np.full((2, 1, 10), 0.1, np.float32), "", 1, "self", step, text)
     joined = rollout(Run((self_attention(text), decoding)))
     assert joined.layers == (0,)
-    assert joined.notes == ("1 attentions were not joined: their queries and keys do not chain",)
+    assert joined.notes == ("not joined, since queries and keys do not chain: 1 attention",)
     with pytest.raises(InvalidMeasure, match="no attention of this run can be joined: expected"):
         rollout(Run((Attention(decoding.weights.copy(), "", 0, "self", step, text),)))
 

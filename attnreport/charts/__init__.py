@@ -6,5 +6,15 @@ still pictures, and with named data that the page feeds.
 
 from attnreport.charts.colourbar import colourbar, colourbar_view
 from attnreport.charts.heatmap import heatmap, heatmap_view, still_heatmap
+from attnreport.charts.overview import THUMBNAIL, overview_view, thumbnails
 
-__all__ = ["colourbar", "colourbar_view", "heatmap", "heatmap_view", "still_heatmap"]
+__all__ = [
+    "THUMBNAIL",
+    "colourbar",
+    "colourbar_view",
+    "heatmap",
+    "heatmap_view",
+    "overview_view",
+    "still_heatmap",
+    "thumbnails",
+]

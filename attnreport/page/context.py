@@ -13,6 +13,13 @@ import numpy as np
 
 from attnreport.charts import colourbar, still_heatmap
 from attnreport.charts.picture import code_error
+from attnreport.measures import (
+    Measure,
+    NotableHead,
+    all_head_scores,
+    known_measures,
+    notable_heads,
+)
 from attnreport.page.document import document, groups
 from attnreport.page.pack import Packed, PackedLayer, pack
 from attnreport.page.vega import svg
@@ -112,6 +119,8 @@ class PageContext:
     precision: str
     groups: tuple[OptionGroup, ...]
     shown: Shown
+    measures: tuple[Measure, ...]
+    notable: tuple[NotableHead, ...]
     still: Still
     links: tuple[LinkRow, ...]
     open_ledger: bool
@@ -127,6 +136,7 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
     """Return what the templates need to show ``run``, opening with ``layer`` and ``head``."""
     shown = run.attentions[layer]
     packed = pack(run)
+    scores = all_head_scores(run)
     chart, block = still_heatmap(shown, head)
     model = run.provenance.model or "an unnamed model"
     return PageContext(
@@ -142,6 +152,8 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         precision=_precision(packed),
         groups=_option_groups(run),
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
+        measures=tuple(known_measures()[name] for name in scores),
+        notable=notable_heads(run),
         still=Still(svg(chart), block, svg(colourbar())),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
@@ -149,7 +161,7 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         ledger=tuple(_ledger_row(run, entry) for entry in run.ledger),
         provenance=_provenance(run),
         notes=(*run.provenance.notes, _reductions(packed)),
-        document=document(run, packed, layer, head),
+        document=document(run, packed, scores, layer, head),
         packed=packed.layers,
     )
 

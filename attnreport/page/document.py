@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.charts import colourbar_view, heatmap_view
+from attnreport.charts import THUMBNAIL, colourbar_view, heatmap_view, overview_view
 from attnreport.charts.theme import THEMES, ink, palette
+from attnreport.measures import Measured
 from attnreport.page.pack import Packed
 from attnreport.page.vega import compiled
 from attnreport.run import Attention, Run
@@ -18,18 +19,21 @@ class Group:
     """Hold the layers that relate the same two sequences: "target looks at source"."""
 
     title: str
+    short: str
     layers: tuple[int, ...]
 
 
 def groups(run: Run) -> tuple[Group, ...]:
     """Return the run's layers by the pair of sequences they relate, in order of first use."""
-    members: dict[str, list[int]] = {}
+    members: dict[tuple[str, str], list[int]] = {}
     for attention in run.attentions:
         members.setdefault(_pair(attention), []).append(attention.layer)
-    return tuple(Group(title, tuple(layers)) for title, layers in members.items())
+    return tuple(Group(*names, tuple(layers)) for names, layers in members.items())
 
 
-def document(run: Run, packed: Packed, layer: int, head: int) -> dict[str, Any]:
+def document(
+    run: Run, packed: Packed, scores: Mapping[str, Measured], layer: int, head: int
+) -> dict[str, Any]:
     """Return the JSON document of the page that shows ``layer`` and ``head`` first."""
     axes = run.axes
     return {
@@ -48,7 +52,9 @@ def document(run: Run, packed: Packed, layer: int, head: int) -> dict[str, Any]:
             }
             for attention in run.attentions
         ],
-        "groups": [{"title": group.title, "layers": group.layers} for group in groups(run)],
+        "groups": groups(run),
+        "measures": _measures(scores),
+        "thumbnails": {"side": THUMBNAIL, "data": packed.thumbnails},
         "exact": packed.exact,
         "levels": packed.levels,
         "palettes": {theme: _hexadecimal(palette(theme)) for theme in THEMES},
@@ -56,14 +62,25 @@ def document(run: Run, packed: Packed, layer: int, head: int) -> dict[str, Any]:
         "shown": {"layer": layer, "head": head},
         "charts": {
             "heatmap": compiled(heatmap_view()),
+            "overview": compiled(overview_view()),
             "colourbar": compiled(colourbar_view()),
         },
     }
 
 
-def _pair(attention: Attention) -> str:
-    looked_at = "itself" if attention.kind == "self" else attention.keys.name
-    return f"{attention.queries.name} looks at {looked_at}"
+def _pair(attention: Attention) -> tuple[str, str]:
+    """Return which sequence looks at which, as a sentence and in short."""
+    queries, keys = attention.queries.name, attention.keys.name
+    looked_at = "itself" if attention.kind == "self" else keys
+    return f"{queries} looks at {looked_at}", f"{queries} → {keys}"
+
+
+def _measures(scores: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Return the scores by measure; NaN, which JSON lacks, becomes null."""
+    return [
+        {"name": name, "values": [layer.round(6).tolist() for layer in measured.values]}
+        for name, measured in scores.items()
+    ]
 
 
 def _hexadecimal(colours: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnreport.charts import picture
+from attnreport.charts import THUMBNAIL, picture, thumbnails
 from attnreport.run import Attention, Run
 
 # Float32 hardly compresses: this keeps the exact weights of a sentence in a small model, and
@@ -49,11 +49,13 @@ class Packed:
         layers: one per attention, in the run's order.
         levels: how many codes stand for weights; the code ``levels`` says "not finite".
         exact: whether the exact weights travel as well.
+        thumbnails: base64 of the image data of all small pictures, one under the other.
     """
 
     layers: tuple[PackedLayer, ...]
     levels: int
     exact: bool
+    thumbnails: str
 
 
 def pack(run: Run) -> Packed:
@@ -61,7 +63,8 @@ def pack(run: Run) -> Packed:
     exact = sum(attention.weights.nbytes for attention in run.attentions) <= EXACT_BYTES
     levels = _finest_levels(run)
     layers = tuple(_pack_layer(attention, levels, exact) for attention in run.attentions)
-    return Packed(layers, levels, exact)
+    small = thumbnails(run).reshape(-1, THUMBNAIL)
+    return Packed(layers, levels, exact, _text(_image_data(small)))
 
 
 def _finest_levels(run: Run) -> int:

@@ -20,18 +20,23 @@ export async function mountChart(element, spec) {
   return view;
 }
 
-/** Draw, and wait until the picture in the chart is decoded: Vega puts it in place without waiting.
+/** Draw, and wait until the picture in the chart can be painted: Vega puts it in place without
+ * waiting, and an SVG image does not tell when it is decoded, but one that begins after it does.
  * @param {HTMLElement} element @param {any} view @param {string} url */
 export async function drawn(element, view, url) {
-  await view.runAsync();
-  for (let frame = 0; frame < 30; frame += 1) {
-    const image = /** @type {any} */ (element.querySelector("svg image"));
-    if (image?.getAttribute("href") === url) {
-      await image.decode?.();
-      return;
-    }
-    await new Promise(requestAnimationFrame);
-  }
+  await view.resize().runAsync(); // labels take another room each time
+  const inPlace = () => element.querySelector("svg image")?.getAttribute("href") === url;
+  for (let frame = 0; frame < 30 && !inPlace(); frame += 1) await nextFrame();
+  const probe = new Image();
+  probe.src = url;
+  await probe.decode();
+  await nextFrame();
+}
+
+function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(resolve);
+  });
 }
 
 /** A Vega loader for pictures that are in the page already, and for nothing else. */

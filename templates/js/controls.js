@@ -11,7 +11,7 @@ export function showControls(report, scene) {
   const { state } = scene;
   picker("layer-select").value = String(state.layer);
   showHeads(report.layers[state.layer].heads, state.heads);
-  for (const name of /** @type {const} */ (["combine", "scale", "range", "sinks"])) {
+  for (const name of /** @type {const} */ (["sort", "combine", "scale", "range", "sinks"])) {
     picker(`${name}-select`).value = state[name];
   }
   element("combine-label").hidden = state.heads.length === 1;
@@ -20,10 +20,19 @@ export function showControls(report, scene) {
   element("links-caption").textContent = scene.title;
   element("keys-name").textContent = scene.keyName;
   element("scale-words").textContent = scaleWords(state.scale, state.range);
+  showMeasure(state.sort);
   element("hidden-words").textContent = hiddenWords(scene);
   for (const tab of document.querySelectorAll("[data-view]")) {
     const chosen = /** @type {HTMLElement} */ (tab).dataset.view === state.view;
     tab.setAttribute("aria-pressed", String(chosen));
+  }
+}
+
+/** Say what the overview is sorted by. @param {string} sort */
+function showMeasure(sort) {
+  for (const node of document.querySelectorAll("[data-measure]")) {
+    const words = /** @type {HTMLElement} */ (node);
+    words.hidden = words.dataset.measure !== sort;
   }
 }
 
@@ -57,7 +66,7 @@ function hiddenWords({ state, hidden }) {
 export function listenToControls(page) {
   onPick("layer-select", (value) => page.go({ layer: Number(value) }));
   onPick("head-select", (value) => page.go({ heads: value.split(",").map(Number) }));
-  for (const name of ["combine", "scale", "range", "sinks"]) {
+  for (const name of ["sort", "combine", "scale", "range", "sinks"]) {
     onPick(`${name}-select`, (value) => page.go({ [name]: value }));
   }
   element("previous-head").addEventListener("click", () => page.step(-1));

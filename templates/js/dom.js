@@ -25,3 +25,8 @@ export function made(tag, text, name) {
   if (name) node.className = name;
   return node;
 }
+
+/** The value of one of theme.css's colours. @param {string} name */
+export function colourOf(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}

@@ -3,7 +3,7 @@
 import { listenToControls } from "./controls.js";
 import { element } from "./dom.js";
 import { Page } from "./page.js";
-import { listenToView } from "./pointing.js";
+import { listenToOverview, listenToView } from "./pointing.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
@@ -20,13 +20,9 @@ async function start() {
   await page.show();
   listenToControls(page);
   for (const name of Object.keys(VIEWS)) listenToView(page, name);
+  listenToOverview(page);
   listenToWindow(page);
-  // Ready means painted: two frames later what was drawn is on the screen.
-  requestAnimationFrame(() =>
-    requestAnimationFrame(() => {
-      document.documentElement.dataset.ready = "true";
-    }),
-  );
+  document.documentElement.dataset.ready = "true";
 }
 
 /** @param {Page} page */

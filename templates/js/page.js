@@ -1,9 +1,10 @@
 // @ts-check
 // The page: one state, and everything that shows it. Views draw; this decides what they draw.
 import { Colourbar } from "./colourbar.js";
-import { element } from "./dom.js";
 import { showControls } from "./controls.js";
+import { colourOf, element } from "./dom.js";
 import { showLinks } from "./links.js";
+import { Overview } from "./overview.js";
 import { showCell, showMean } from "./readout.js";
 import { sceneOf } from "./scene.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
@@ -35,12 +36,17 @@ export class Page {
     this.scene = null;
     /** @type {Colourbar | null} */
     this.colourbar = null;
+    /** @type {Overview | null} */
+    this.overview = null;
   }
 
   stateOfAddress() {
     const { layer, head } = this.report.shown;
-    const names = Object.keys(VIEWS);
-    return stateOfHash(window.location.hash, this.shapes, names, { layer, heads: [head] });
+    const choices = {
+      views: Object.keys(VIEWS),
+      sorts: ["layer", ...this.report.measures.map(({ name }) => name)],
+    };
+    return stateOfHash(window.location.hash, this.shapes, choices, { layer, heads: [head] });
   }
 
   /** Draw the state. */
@@ -56,6 +62,15 @@ export class Page {
     await this.colourbar.show(scene);
     this.describe(state.query, state.key);
     showLinks(scene);
+    this.overview ??= await Overview.mount(element("overview-live"), this.report);
+    await this.overview.show(scene, colourOf("--accent"));
+  }
+
+  /** Show a head that stands elsewhere in the overview. @param {number} across @param {number} down */
+  async walk(across, down) {
+    const from = this.overview?.placeOf(this.state);
+    const to = from && this.overview?.cellOf(from.column + across, from.row + down);
+    if (to) await this.go({ layer: to.layer, heads: [to.head] });
   }
 
   /** The view of that name, made when it is first asked for. @param {string} name */

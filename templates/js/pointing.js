@@ -20,6 +20,37 @@ export function listenToView(page, name) {
   live.addEventListener("keydown", (event) => onKey(page, event));
 }
 
+/** @param {Page} page */
+export function listenToOverview(page) {
+  const live = element("overview-live");
+  live.addEventListener("pointermove", (event) => {
+    const cell = page.overview?.headAt(event);
+    live.title = cell ? `layer ${cell.layer}, head ${cell.head}` : "";
+  });
+  live.addEventListener("click", (event) => {
+    const cell = page.overview?.headAt(event);
+    if (!cell) return;
+    const { state } = page;
+    const adding = (event.ctrlKey || event.metaKey || event.shiftKey) && cell.layer === state.layer;
+    page.go({ layer: cell.layer, heads: adding ? toggled(state.heads, cell.head) : [cell.head] });
+  });
+  live.addEventListener("keydown", (event) => {
+    /** @type {Record<string, [number, number]>} */
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const step = steps[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    page.walk(...step);
+  });
+}
+
+/** Put a head in, or take it out unless it is the last. @param {number[]} heads @param {number} head */
+function toggled(heads, head) {
+  const others = heads.filter((other) => other !== head);
+  if (others.length === heads.length) return [...heads, head].sort((a, b) => a - b);
+  return others.length ? others : heads;
+}
+
 /** @param {Page} page @param {KeyboardEvent} event */
 function onKey(page, event) {
   if (!page.scene || event.altKey || event.ctrlKey || event.metaKey) return;

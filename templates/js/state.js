@@ -4,7 +4,7 @@
 import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
-/** @typedef {{view: string, layer: number, heads: number[], combine: Combine,
+/** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
  *   sinks: "shown" | "hidden", query: number | null, key: number | null}} State */
 /** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
@@ -12,6 +12,7 @@ import { RANGES, SCALES } from "./scale.js";
 /** What an address leaves out. @type {Omit<State, "layer" | "heads">} */
 export const PLAIN = {
   view: "heatmap",
+  sort: "layer",
   combine: "mean",
   scale: "sqrt",
   range: "fixed",
@@ -21,16 +22,17 @@ export const PLAIN = {
 };
 
 /**
- * @param {string} hash @param {Shape[]} shapes @param {string[]} views
+ * @param {string} hash @param {Shape[]} shapes @param {{views: string[], sorts: string[]}} choices
  * @param {{layer: number, heads: number[]}} otherwise what an address without a layer or head shows
  * @returns {State}
  */
-export function stateOfHash(hash, shapes, views, otherwise) {
+export function stateOfHash(hash, shapes, choices, otherwise) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const layer = wholeBelow(fields.get("layer"), shapes.length) ?? otherwise.layer;
   const shape = shapes[layer];
   return {
-    view: oneOf(fields.get("view"), views) ?? PLAIN.view,
+    view: oneOf(fields.get("view"), choices.views) ?? PLAIN.view,
+    sort: oneOf(fields.get("sort"), choices.sorts) ?? PLAIN.sort,
     layer,
     heads: headsOf(fields.get("head"), shape.heads) ?? within(otherwise.heads, shape.heads),
     combine: oneOf(fields.get("combine"), ["mean", "max"]) ?? PLAIN.combine,

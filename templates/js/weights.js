@@ -7,7 +7,8 @@ import { codesOf } from "./png.js";
 /** @typedef {{name: string, labels: string[], roles: string}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
-/** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, layers: number[]}[],
+/** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
+ *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, palettes: Record<string, string>, inks: Record<string, string>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null}} PackedLayer */

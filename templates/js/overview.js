@@ -1,0 +1,100 @@
+// @ts-check
+// The overview: every head as a small picture, layer by layer or sorted by a measure.
+import { bytesOfBase64 } from "./bytes.js";
+import { drawn, mountChart, pointIn } from "./chart.js";
+import { arranged, composed, placeOfHead } from "./grid.js";
+import { codesOf, pictureOf } from "./png.js";
+
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {import("./weights.js").ReportDocument} ReportDocument */
+/** @typedef {import("./grid.js").Grid} Grid */
+
+const LARGEST = 58;
+const SMALLEST = 15;
+const ROW_LABELS = 150;
+
+/** Draw all heads into an element. */
+export class Overview {
+  /** @param {HTMLElement} element @param {any} view a Vega view
+   * @param {ReportDocument} report @param {Uint8Array} codes of all small pictures */
+  constructor(element, view, report, codes) {
+    this.element = element;
+    this.view = view;
+    this.report = report;
+    this.codes = codes;
+    /** @type {Grid | null} */
+    this.grid = null;
+  }
+
+  /** @param {HTMLElement} element @param {ReportDocument} report */
+  static async mount(element, report) {
+    const { side, data } = report.thumbnails;
+    const heads = report.layers.reduce((total, layer) => total + layer.heads, 0);
+    const codes = await codesOf(bytesOfBase64(data), heads * side, side);
+    return new Overview(element, await mountChart(element, report.charts.overview), report, codes);
+  }
+
+  /** @param {Scene} scene @param {string} accent colour of the frame around what is shown */
+  async show(scene, accent) {
+    const room = this.element.clientWidth - 8;
+    const { sort } = scene.state;
+    this.grid = arranged(this.report, sort, Math.max(1, Math.floor((room - 20) / LARGEST)));
+    const { columns, rows, columnLabels, rowLabels, names } = this.grid;
+    const margin = rowLabels.length ? ROW_LABELS : 12;
+    const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
+    const url = this.picture(scene);
+    this.view
+      .signal("columns", columns)
+      .signal("rows", rows)
+      .signal("columnTicks", columnLabels.map((_, index) => index + 0.5))
+      .signal("columnLabels", columnLabels)
+      .signal("rowTicks", rowLabels.map((_, index) => index + 0.5))
+      .signal("rowLabels", rowLabels)
+      .signal("ink", scene.ink)
+      .signal("accent", accent)
+      .width(cell * columns)
+      .height(cell * rows)
+      .data("picture", [{ x0: 0, x1: columns, y0: 0, y1: rows, url }])
+      .data("names", names)
+      .data("chosen", this.chosen(scene));
+    await drawn(this.element, this.view, url);
+  }
+
+  /** @param {Scene} scene */
+  picture({ palette }) {
+    const grid = /** @type {Grid} */ (this.grid);
+    const { side } = this.report.thumbnails;
+    const { codes, width, height } = composed(this.codes, side, grid);
+    return pictureOf(codes, height, width, palette);
+  }
+
+  /** @param {Scene} scene */
+  chosen({ state }) {
+    const grid = /** @type {Grid} */ (this.grid);
+    return state.heads.flatMap((head) => {
+      const place = placeOfHead(grid, state.layer, head);
+      if (!place) return [];
+      const { column, row } = place;
+      return [{ x0: column, x1: column + 1, y0: row, y1: row + 1 }];
+    });
+  }
+
+  /** Which head is under the pointer. @param {MouseEvent} event */
+  headAt(event) {
+    if (!this.grid) return null;
+    const [x, y] = pointIn(this.element, this.view, event);
+    const column = Math.floor(this.view.scale("x").invert(x));
+    const row = Math.floor(this.view.scale("y").invert(y));
+    return this.cellOf(column, row);
+  }
+
+  /** @param {number} column @param {number} row */
+  cellOf(column, row) {
+    return this.grid?.cells.find((cell) => cell.column === column && cell.row === row) ?? null;
+  }
+
+  /** @param {import("./state.js").State} state */
+  placeOf({ layer, heads }) {
+    return this.grid && placeOfHead(this.grid, layer, heads[0]);
+  }
+}

@@ -33,7 +33,7 @@ Opener = Callable[[Request], Source]
 
 # By the module that holds `open_source`: torch and transformers are imported when they are needed.
 _BUILT_IN = {"demo": "attnreport.sources.demo:open_source"}
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID = re.compile(r"(?=.{1,96}$)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FACTORY = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 
 
@@ -72,7 +72,7 @@ def load_saved_run(request: Request) -> Run | None:
 def _opener(model: str) -> Opener:
     if prefix := _prefix(model):
         return _load(_known()[prefix])
-    if _is_folder(Path(model)):
+    if model and _is_folder(Path(model)):
         return _load("attnreport.sources.huggingface:open_source")
     if _FACTORY.fullmatch(model):
         return _load("attnreport.sources.python:open_source")

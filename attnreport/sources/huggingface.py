@@ -120,7 +120,24 @@ def _drop_kernels(config: Any) -> None:
 
 def _open_tokenizer(transformers: ModuleType, request: Request) -> Any:
     with _explained(request, "tokenizer", InvalidInput):
-        return transformers.AutoTokenizer.from_pretrained(request.model, **_where(request))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(request.model, **_where(request))
+    if not _knows_words(tokenizer, Path(request.model)):
+        raise InvalidInput(
+            f"MODEL {request.model} comes without a tokenizer, so a text cannot be given to it; "
+            "package.module:factory with a 'prepare' can"
+        )
+    return tokenizer
+
+
+def _knows_words(tokenizer: Any, folder: Path) -> bool:
+    """Tell whether this is the checkpoint's own tokenizer.
+
+    Without its files transformers makes one that knows no word, and says nothing.
+    """
+    files = set(tokenizer.vocab_files_names.values())
+    if folder.is_dir() and files:
+        return any((folder / name).is_file() for name in files)
+    return len(tokenizer) > len(set(tokenizer.all_special_ids))
 
 
 def _open_model(

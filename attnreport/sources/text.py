@@ -50,6 +50,8 @@ def file_named(given: str) -> Path | None:
     Raises:
         InvalidInput: it names a folder, or ``@`` names no file.
     """
+    if not given:  # as a path it would be this folder
+        return None
     marked = given.startswith("@") and len(given) > 1
     path = Path(given[1:] if marked else given)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a text too long for a name

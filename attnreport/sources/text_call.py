@@ -39,6 +39,8 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         request, model, tokenizer, text, pair=request.pair, name="source" if both else "text"
     )
     tensors = _tensors(model, inputs)
+    if "input_ids" not in tensors:
+        raise InvalidInput(f"{type(model).__name__} takes no text: it has no argument input_ids")
     axes = [(tensors["input_ids"], axis)]
     if both:
         ids, target_axis, target_notes = _target(request, model, tokenizer, tensors)

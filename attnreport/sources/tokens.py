@@ -3,7 +3,9 @@
 Works on any tokenizer of transformers through a few of its methods, and imports none of it. Label
 and span are two things: the label shows what the model was given (lower-cased where the tokenizer
 lowers, ``[UNK]`` where it does not know), the span says which characters of the text that was. A
-WordPiece continuation keeps its ``##``, the mark its readers know; no other mark survives.
+WordPiece continuation keeps its ``##``, the mark its readers know; no other mark survives. Spans
+are the tokenizer's own: where a token holds the space before a word, so does its span. What the
+tokenizer added by itself, ``[CLS]`` or the space before the first word, has none.
 """
 
 from __future__ import annotations
@@ -87,25 +89,31 @@ def encode(
     pieces = pieces_of(tokenizer, encoding["input_ids"])
     whole = text if pair is None else text + JOIN + pair
     if tokenizer.is_fast:
-        spans = _spans_of_segments(encoding, len(text) + len(JOIN))
+        spans = _spans_of_segments(encoding, pieces, whole, len(text) + len(JOIN))
     else:
         # Where two segments meet, their pieces put together are not the axis' text.
         spans = spans_in(text if pair is None else "", pieces)
     special = set(tokenizer.all_special_ids)
+    # A slow tokenizer may know no place for what the user wrote; a fast one always does.
     roles: list[Role] = [
-        "special" if marked or (span is None and token_id in special) else "input"
-        for token_id, marked, span in zip(encoding["input_ids"], mask, spans, strict=True)
+        "special" if marked or (span is None and (tokenizer.is_fast or i in special)) else "input"
+        for i, marked, span in zip(encoding["input_ids"], mask, spans, strict=True)
     ]
     return dict(encoding), _axis(name, whole, pieces, spans, roles)
 
 
-def _spans_of_segments(encoding: Any, second: int) -> list[Span | None]:
+def _spans_of_segments(
+    encoding: Any, pieces: Sequence[Piece], whole: str, second: int
+) -> list[Span | None]:
     """Take the spans out of an encoding; the second segment begins at character ``second``."""
-    places = zip(encoding.pop("offset_mapping"), encoding.sequence_ids(0), strict=True)
+    places = zip(encoding.pop("offset_mapping"), encoding.sequence_ids(0), pieces, strict=True)
     spans: list[Span | None] = []
-    for (start, stop), segment in places:
+    for (start, stop), segment, piece in places:
         shift = second if segment == 1 else 0
-        spans.append(None if start == stop else (start + shift, stop + shift))
+        held = whole[start + shift : stop + shift]
+        # A space put before the first word is given that word's first letter as its place.
+        added = piece.label is None and not piece.content.strip() and held.strip()
+        spans.append(None if not held or added else (start + shift, stop + shift))
     return spans
 
 

@@ -7,12 +7,14 @@ softmax's own. Knows what each torch function does to weights; takes no decision
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from attnreport.recording.apart import quietly
 from attnreport.recording.registry import name_of
 from attnreport.recording.weights import before_dropout
 
@@ -61,6 +63,24 @@ class Followed:
     cut: bool = False
     reasons: tuple[str, ...] = ()
 
+    def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
+        """Follow them through what leaves them weights."""
+        function = call.function
+        if function in SCALING:
+            _scale(watch, call, tensor, self)
+        elif function in SHAPING:
+            _shape(watch, call, self)
+        elif function in _DROPOUT:
+            _drop(watch, call, tensor, self)
+        elif function in _MIXING and self.origin.normalised:
+            _mix(watch, call, tensor, self)
+        elif function is torch.Tensor.__setitem__:
+            # Written to themselves they stay what they are; written into a buffer, it holds them.
+            if call.output is not tensor:
+                start(watch, call.output, replace(self, clean=None))
+        elif self.origin.normalised:
+            self.origin.lost = name_of(function)
+
 
 @dataclass(frozen=True, eq=False)
 class Called:
@@ -76,25 +96,29 @@ class Called:
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
+class State(Protocol):
+    """Be what is known of a tensor on the way to a product with values."""
+
+    def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
+        """Say what a torch function made of ``tensor``, whose state this is."""
+
+
 def follow(watch: Watch, call: Called) -> None:
-    """Give the result of one torch function what its arguments had, where it still is weights."""
-    tensor, followed = first_followed(watch, call)
-    if followed is None or tensor is None:
-        return
-    if call.function in _SCALING and not _within_one(call.output):
-        _mix(watch, call, tensor, followed)
-    elif call.function in _SHAPING or call.function in _SCALING:
-        _shape(watch, call, followed)
-    elif call.function in _DROPOUT:
-        _drop(watch, call, tensor, followed)
-    elif call.function in _MIXING:
-        _mix(watch, call, tensor, followed)
-    else:
-        followed.origin.lost = name_of(call.function)
+    """Give the result of one torch function what its arguments had, where that still means it."""
+    tensor, state = first_state(watch, call)
+    if state is not None and tensor is not None:
+        state.flow(watch, call, tensor)
 
 
-def first_followed(watch: Watch, call: Called) -> tuple[torch.Tensor | None, Followed | None]:
-    """Return the first argument that holds weights, and what is known of it."""
+def state_of(watch: Watch, tensor: Any) -> State | None:
+    """Return what is known of a tensor."""
+    tag = watch.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
+    state: State | None = None if tag is None else tag.weights
+    return state
+
+
+def first_state(watch: Watch, call: Called) -> tuple[torch.Tensor | None, State | None]:
+    """Return the first argument that something is known of, and what."""
     for value in (*call.args, *call.kwargs.values()):
         for item in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(item, torch.Tensor):
@@ -104,12 +128,21 @@ def first_followed(watch: Watch, call: Called) -> tuple[torch.Tensor | None, Fol
     return None, None
 
 
-def start(watch: Watch, output: torch.Tensor, followed: Followed) -> None:
+def start(watch: Watch, output: torch.Tensor, state: State) -> None:
     """Follow this tensor from now on."""
     tag = watch.streams.tag(output)
     if tag is None:
         tag = watch.streams.assign(output, None)
-    tag.weights = followed
+    tag.hold(output, state)
+
+
+def begin(watch: Watch, output: torch.Tensor, call: str, *, normalised: bool = True) -> Followed:
+    """Follow new weights from now on."""
+    origin = Origin(call, watch.names.current(), tuple(output.shape), normalised=normalised)
+    watch.origins.append(origin)
+    followed = Followed(origin)
+    start(watch, output, followed)
+    return followed
 
 
 def _give(watch: Watch, output: Any, followed: Followed, reason: str = "") -> None:
@@ -124,7 +157,7 @@ def _shape(watch: Watch, call: Called, followed: Followed) -> None:
     cleans: tuple[torch.Tensor | None, ...] = (None,) * len(outputs)
     if followed.clean is not None:
         kwargs = {name: _clean(watch, value) for name, value in call.kwargs.items()}
-        with torch.no_grad():
+        with quietly(followed.clean):
             result = call.function(*_clean(watch, call.args), **kwargs)
         cleans = (result,) if isinstance(result, torch.Tensor) else tuple(result)
     cut = followed.cut or call.function in _CUTTING
@@ -138,9 +171,51 @@ def _clean(watch: Watch, values: Any) -> Any:
         return type(values)(_clean(watch, value) for value in values)
     if isinstance(values, torch.Tensor):
         tag = watch.streams.tag(values)
-        if tag is not None and tag.weights is not None and tag.weights.clean is not None:
+        if tag is not None and isinstance(tag.weights, Followed) and tag.weights.clean is not None:
             return tag.weights.clean.clone()
     return values
+
+
+def _scale(watch: Watch, call: Called, tensor: torch.Tensor, followed: Followed) -> None:
+    other = next((item for item in call.args[:2] if item is not tensor), None)
+    if isinstance(other, torch.Tensor) and is_product(tensor, other, call.output):
+        start(watch, call.output, Product(followed, tensor, other))
+    elif _within_one(call.output):
+        _shape(watch, call, followed)
+    elif isinstance(other, torch.Tensor) and other.numel() > 1:
+        # Something else than weights now: a gate, or a gradient.
+        if followed.origin.normalised:
+            followed.origin.lost = name_of(call.function)
+    else:
+        _mix(watch, call, tensor, followed)
+
+
+def is_product(weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> bool:
+    """Tell whether weights with a dimension of one at the end multiply rows of values."""
+    return (
+        weights.dim() == values.dim() == output.dim() > 1
+        and weights.shape[-1] == 1 < values.shape[-1]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Hold a product of weights and values before the sum; sums.py records what is summed."""
+
+    followed: Followed
+    weights: torch.Tensor
+    values: torch.Tensor
+
+    def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
+        """Only a sum makes it attention."""
+        record = SUMS.get(call.function)
+        if record is not None:
+            record(watch, call, self)
+        elif call.function is torch.Tensor.contiguous:
+            start(watch, call.output, self)
+
+
+SUMS: dict[Any, Callable[[Watch, Called, Product], None]] = {}
 
 
 def _mix(watch: Watch, call: Called, tensor: torch.Tensor, followed: Followed) -> None:
@@ -174,8 +249,8 @@ def before_dropout_in_place(watch: Watch, args: tuple[Any, ...], kwargs: dict[st
     call = Called(F.dropout, args, kwargs, None)
     if not (call.argument(2, "training", True) and call.argument(3, "inplace", False)):
         return
-    tensor, followed = first_followed(watch, call)
-    if tensor is not None and followed is not None and followed.clean is None:
+    tensor, followed = first_state(watch, call)
+    if tensor is not None and isinstance(followed, Followed) and followed.clean is None:
         start(watch, tensor, replace(followed, clean=tensor.detach().clone()))
 
 
@@ -195,7 +270,7 @@ def _methods(*names: str) -> set[Any]:
 _CUTTING: set[Any] = {torch.Tensor.__getitem__} | _methods(
     "narrow", "select", "split", "chunk", "unbind", "tensor_split", "index_select"
 )
-_SHAPING: set[Any] = (
+SHAPING: set[Any] = (
     _CUTTING
     | {getattr(torch.Tensor, name).__get__ for name in ("T", "mT", "H", "data")}
     | {F.pad, torch._C._nn.pad}
@@ -207,7 +282,7 @@ _SHAPING: set[Any] = (
     | _methods("masked_fill", "where")
     | _methods("nan_to_num", "tril", "triu", "clamp")
 )
-_SCALING: set[Any] = _methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
+SCALING: set[Any] = _methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
 _DROPOUT: set[Any] = {F.dropout, F.dropout1d, F.dropout2d, torch.dropout, F.alpha_dropout}
 _MIXING: set[Any] = {
     F.linear,

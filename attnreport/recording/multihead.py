@@ -300,7 +300,7 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
     found = Found(
         name=name,
         call=seen.call,
-        weights=to_host(own),
+        weights=to_host(own, ours=True),
         queries=queries,
         keys=watch.streams.of(seen.key),
         dtype=str(seen.query.dtype).removeprefix("torch."),

@@ -49,6 +49,12 @@ class Names:
         module: torch.nn.Module = self._modules[path]
         return module
 
+    def says_attention(self, path: str) -> bool:
+        """Tell whether this module, or one it is part of, is called attention."""
+        parts = path.split(".")
+        parents = (".".join(parts[: place + 1]) for place in range(len(parts)))
+        return any(_is_called_attention(parent, self._modules[parent]) for parent in (parents))
+
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
 

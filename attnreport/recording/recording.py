@@ -15,7 +15,13 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.errors import AttentionNotFound, InvalidInput
-from attnreport.recording import handwritten, lookup, multihead, sdpa  # noqa: F401 - they register
+from attnreport.recording import (  # noqa: F401 - each registers what it reads
+    handwritten,
+    lookup,
+    multihead,
+    sdpa,
+    sums,
+)
 from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.origin import complete

@@ -54,7 +54,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
             Found(
                 name=name,
                 call=_CALL,
-                weights=to_host(weights),
+                weights=to_host(weights, ours=True),
                 queries=queries,
                 keys=watch.streams.of(key),
                 dtype=str(query.dtype).removeprefix("torch."),

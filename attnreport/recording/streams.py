@@ -46,7 +46,7 @@ class Stream:
 class Tag:
     """Hold what is known of one tensor while it lives."""
 
-    __slots__ = ("executed", "ref", "stream", "weights")
+    __slots__ = ("__weakref__", "executed", "ref", "stream", "weights")
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -55,8 +55,21 @@ class Tag:
         self.stream = stream
         # The path of the module a parameter belongs to.
         self.executed = executed
-        # What handwritten.py follows; it is nothing to this module.
+        # What following.py follows; it is nothing to this module.
         self.weights: Any = None
+
+    def hold(self, tensor: torch.Tensor, weights: Any) -> None:
+        """Keep something beside the tensor for as long as it lives, and no longer."""
+        self.weights = weights
+        # A weak reference to the tag: the tag holds this one, and a circle would live on.
+        own = weakref.ref(self)
+
+        def forget(_: Any) -> None:
+            tag = own()
+            if tag is not None:
+                tag.weights = None
+
+        self.ref = weakref.ref(tensor, forget)
 
 
 class Streams:

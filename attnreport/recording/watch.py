@@ -111,6 +111,7 @@ class Watch(TorchFunctionMode):
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         if function is torch.Tensor.__setitem__:
+            # It returns nothing; what it wrote to is what came of it.
             output = args[0]
         elif not isinstance(output, (torch.Tensor, tuple, list)) or isinstance(output, torch.Size):
             return

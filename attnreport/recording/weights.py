@@ -42,27 +42,32 @@ def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
     scores = _scores(query, key, scale)
     if causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        scores = scores.masked_fill(~allowed, -math.inf)
+        scores.masked_fill_(~allowed, -math.inf)
     if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask, -math.inf)
+        scores.masked_fill_(~mask, -math.inf)
     elif mask is not None:
-        scores = scores + mask.to(scores.dtype)
-    weights = scores.softmax(dim=-1)
-    blind = (scores == -math.inf).all(dim=-1, keepdim=True)
-    return weights.masked_fill(blind, empty)
+        scores += mask.to(scores.dtype)
+    # The scores are ours, and large: every step that can writes over them.
+    blind = None
+    if mask is not None and scores.numel():
+        blind = scores.amax(dim=-1, keepdim=True) == -math.inf
+    weights = torch.softmax(scores, dim=-1, out=scores)
+    if blind is not None and blind.any():
+        weights.masked_fill_(blind, empty)
+    return weights
 
 
 def _scores(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
     precise = torch.promote_types(query.dtype, torch.float32)
-    query, key = query.to(precise), key.to(precise)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
+    query, key = query.to(precise) * scale, key.to(precise)
     heads, length, width = query.shape
     groups = key.shape[0]
     # (key head, heads per group, query, width) @ (key head, 1, width, key)
     grouped = query.reshape(groups, heads // groups, length, width)
     scores = grouped @ key.unsqueeze(1).mT
-    return scores.reshape(heads, length, key.shape[1]) * scale
+    return scores.reshape(heads, length, key.shape[1])
 
 
 def mix(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -99,9 +104,10 @@ def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:
     return error / size
 
 
-def to_host(weights: torch.Tensor) -> NDArray[np.float32]:
-    """Return a float32 array of its own in host memory."""
-    return np.array(weights.detach().to("cpu", torch.float32).numpy(), order="C")
+def to_host(weights: torch.Tensor, *, ours: bool = False) -> NDArray[np.float32]:
+    """Return a float32 array of its own in host memory; a copy unless the tensor is ``ours``."""
+    host: NDArray[np.float32] = weights.detach().to("cpu", torch.float32).numpy()
+    return np.ascontiguousarray(host) if ours else np.array(host, order="C")
 
 
 def before_dropout(rate: float) -> str:

@@ -70,7 +70,66 @@ def module_softmax(query, key, value):
     return nn.Softmax(dim=-1)(query @ key.mT / math.sqrt(WIDTH)) @ value
 
 
+def scores_of(query, key):
+    return query @ key.mT / math.sqrt(WIDTH)
+
+
+def exp_and_sum(query, key, value):
+    raised = torch.exp(scores_of(query, key))
+    return (raised / raised.sum(-1, keepdim=True)) @ value
+
+
+def exp_and_sum_in_place(query, key, value):
+    raised = scores_of(query, key)
+    raised -= raised.amax(-1, keepdim=True)
+    raised.exp_()
+    raised /= raised.sum(dim=-1, keepdim=True) + 1e-12
+    return raised @ value
+
+
+def divided_after_the_product(query, key, value):
+    raised = torch.exp(scores_of(query, key))
+    return (raised @ value) / raised.sum(-1, keepdim=True)
+
+
+def divided_later_in_another_shape(query, key, value):
+    raised = torch.exp(scores_of(query, key))
+    return (raised @ value) / raised.sum(-1).unsqueeze(-1)
+
+
+def by_log_softmax(query, key, value):
+    return F.log_softmax(scores_of(query, key), dim=-1).exp() @ value
+
+
+def by_logsumexp(query, key, value):
+    scores = scores_of(query, key)
+    return torch.exp(scores - scores.logsumexp(-1, keepdim=True)) @ value
+
+
+def product_and_sum(query, key, value):
+    return (softmax(query, key)[..., None] * value[:, :, None]).sum(dim=-2)
+
+
+def product_and_sum_values_first(query, key, value):
+    return torch.sum(value.unsqueeze(2) * softmax(query, key).unsqueeze(-1), 3, keepdim=True)
+
+
+def into_a_buffer(query, key, value):
+    buffer = torch.zeros(2, HEADS, LENGTH, KEYS)
+    buffer[:] = softmax(query, key)
+    return buffer @ value
+
+
 ORDINARY = [
+    exp_and_sum,
+    exp_and_sum_in_place,
+    divided_after_the_product,
+    divided_later_in_another_shape,
+    by_log_softmax,
+    by_logsumexp,
+    product_and_sum,
+    product_and_sum_values_first,
+    into_a_buffer,
     lambda query, key, value: softmax(query, key) @ value,
     lambda query, key, value: torch.matmul(softmax(query, key), value),
     transposed,
@@ -244,3 +303,59 @@ def test_a_product_with_a_parameter_is_no_attention():
     run, _ = reference.record(Expectation(), *operands())
     assert len(run.attentions) == 1
     assert run.attentions[0].weights.shape == (HEADS, LENGTH, KEYS)
+
+
+def test_one_query_pooling_its_batch():
+    ids, table = torch.randint(0, 9, (2, KEYS)), torch.randn(9, WIDTH)
+    scorer = torch.randn(WIDTH, 1)
+
+    def pool(ids):
+        hidden = F.embedding(ids, table)
+        return (F.softmax(hidden @ scorer, dim=1) * hidden).sum(dim=1)
+
+    run, _ = reference.record(pool, ids, example=1)
+    (attention,) = run.attentions
+    expected = reference.weights_of(scorer.T[None], table[ids[1]][None], scale=1)
+    assert np.abs(attention.weights - expected).max() < 1e-6
+    assert attention.residual < 1e-5
+
+
+def test_a_mixture_of_experts_is_no_attention():
+    router, experts = torch.randn(WIDTH, 3), torch.randn(3, WIDTH, WIDTH)
+
+    def mixture(hidden):
+        shares = F.softmax(hidden @ router, dim=-1)
+        each = torch.einsum("td,edf->tef", hidden, experts)
+        mixed = (shares[..., None] * each).sum(dim=1)
+        return mixed + F.scaled_dot_product_attention(hidden, hidden, hidden)
+
+    run, _ = reference.record(mixture, torch.randn(KEYS, WIDTH))
+    assert [entry.call for entry in run.ledger if entry.captured] == [
+        "scaled_dot_product_attention"
+    ]
+
+
+class SigmoidAttention(nn.Module):
+    def forward(self, query, key, value):
+        return torch.sigmoid(scores_of(query, key) - math.log(KEYS)) @ value
+
+
+def test_sigmoid_attention_has_rows_of_any_sum():
+    query, key, value = operands()
+    run, _ = reference.record(SigmoidAttention(), query, key, value)
+    (attention,) = run.attentions
+    exact = torch.sigmoid(scores_of(query[0].double(), key[0].double()) - math.log(KEYS))
+    assert np.abs(attention.weights - exact.numpy()).max() < 1e-6
+    assert not attention.normalised
+    assert attention.residual < 1e-5
+
+
+def test_a_gate_is_no_attention():
+    def gated(query, key, value):
+        gates = torch.sigmoid(scores_of(query, key)) @ value
+        return torch.sigmoid(gates) * (softmax(query, key) @ value)
+
+    run, _ = reference.record(gated, *operands())
+    assert len(run.attentions) == 1
+    assert run.attentions[0].normalised
+    assert ["not called attention" in entry.reason for entry in run.missed] == [True]

@@ -1,0 +1,104 @@
+"""Keep attention that was followed from its weights to their product with values.
+
+Knows matrices and what was done to the weights on the way; not how either was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from attnreport.recording.apart import quietly
+from attnreport.recording.following import Followed
+from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.watch import Found, Watch
+from attnreport.recording.weights import distance, mix, to_host
+
+# How far from 1 a row may sum by rounding alone.
+_TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+@dataclass(frozen=True, eq=False)
+class Matrices:
+    """Hold one product of weights and values, arranged as matrices.
+
+    Attributes:
+        weights: ``(…, query, key)`` as they multiplied the values.
+        values: ``(…, key, width)``.
+        output: ``(…, query, width)``.
+        source: the values before they were arranged; their stream is the keys'.
+        clean: the weights before dropout and mixing, where that differs.
+        rows: the weights before they were arranged; their stream is the queries'.
+    """
+
+    weights: torch.Tensor
+    values: torch.Tensor
+    output: torch.Tensor
+    source: torch.Tensor
+    clean: torch.Tensor | None = None
+    rows: torch.Tensor | None = None
+
+
+def record(watch: Watch, followed: Followed, product: Matrices) -> None:
+    """Keep one attention whose weights were followed to here, or say why not."""
+    origin = followed.origin
+    tag = watch.streams.tag(product.source)
+    if tag is not None and tag.executed is not None:
+        # A table of relative positions, or the points of a distribution: no positions to see.
+        origin.lost = "a product with a parameter"
+        return
+    name = watch.names.current()
+    if not origin.normalised and name is not None and not watch.names.says_attention(name):
+        # Sigmoids gate everything; only where it is called attention is it taken for one.
+        origin.lost = "a product with values, in a module that is not called attention"
+        return
+    if name is None:
+        watch.outside += 1
+        return
+    if origin.used:
+        return
+    origin.used = True
+    queries = watch.streams.of(product.weights if product.rows is None else product.rows)
+    layout = layout_of(product.output.shape[:-2], queries, watch.example)
+    if isinstance(layout, str):
+        watch.miss(origin.call, layout)
+        return
+    with quietly(product.weights):
+        shown, residual = _computed(product, layout)
+        sums = shown.to(torch.promote_types(shown.dtype, torch.float32)).sum(dim=-1)
+    found = Found(
+        name=name,
+        call=origin.call,
+        weights=to_host(shown),
+        queries=queries,
+        keys=watch.streams.of(product.source),
+        dtype=str(product.weights.dtype).removeprefix("torch."),
+        residual=residual,
+        reasons=[*layout.reasons, *followed.reasons],
+    )
+    _judge_rows(found, followed, sums)
+    watch.keep(found)
+
+
+def _computed(product: Matrices, layout: Layout) -> tuple[torch.Tensor, float | None]:
+    """Return the weights of one example, and how well they reproduce the output."""
+    lead = product.output.shape[:-2]
+    if product.clean is not None:
+        return layout.pick(product.clean.expand(*lead, -1, -1)), None
+    shown = layout.pick(product.weights.expand(*lead, -1, -1))
+    values, output = layout.pick(product.values.expand(*lead, -1, -1)), layout.pick(product.output)
+    precise = torch.promote_types(shown.dtype, torch.float32)
+    return shown, distance(mix(shown.to(precise), values), output)
+
+
+def _judge_rows(found: Found, followed: Followed, sums: torch.Tensor) -> None:
+    """Say what rows mean that do not sum to 1: a sink was cut off, or nothing normalises them."""
+    tolerance = _TOLERANCE.get(found.dtype, 1e-1)
+    odd = torch.isfinite(sums) & ((sums - 1).abs() > tolerance) & (sums != 0)
+    if not followed.origin.normalised or (odd.any() and not followed.cut):
+        found.normalised = False
+        found.reasons.append("rows do not sum to 1")
+    elif odd.any():
+        found.sink = to_host((1 - sums).clamp(0, 1))
+        found.reasons.append("columns of the softmax were cut off: their share is the sink's")

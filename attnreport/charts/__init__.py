@@ -4,12 +4,15 @@ Each chart comes in two forms made by one function body: with its data inside, f
 still pictures, and with named data that the page feeds.
 """
 
+from attnreport.charts.arrows import HEAD_COLOURS, arrows_view
 from attnreport.charts.colourbar import colourbar, colourbar_view
 from attnreport.charts.heatmap import heatmap, heatmap_view, still_heatmap
 from attnreport.charts.overview import THUMBNAIL, overview_view, thumbnails
 
 __all__ = [
+    "HEAD_COLOURS",
     "THUMBNAIL",
+    "arrows_view",
     "colourbar",
     "colourbar_view",
     "heatmap",

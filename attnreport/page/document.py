@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.charts import THUMBNAIL, colourbar_view, heatmap_view, overview_view
+from attnreport.axis import Span
+from attnreport.charts import (
+    HEAD_COLOURS,
+    THUMBNAIL,
+    arrows_view,
+    colourbar_view,
+    heatmap_view,
+    overview_view,
+)
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured
 from attnreport.page.pack import Packed
@@ -38,7 +46,13 @@ def document(
     axes = run.axes
     return {
         "axes": [
-            {"name": axis.name, "labels": axis.labels, "roles": "".join(_roles(axis.positions))}
+            {
+                "name": axis.name,
+                "labels": axis.labels,
+                "roles": "".join(position.role[0] for position in axis),
+                "text": axis.text,
+                "spans": axis.text and [_code_units(axis.text, position.span) for position in axis],
+            }
             for axis in axes
         ],
         "layers": [
@@ -60,8 +74,10 @@ def document(
         "palettes": {theme: _hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
+        "headColours": HEAD_COLOURS,
         "charts": {
             "heatmap": compiled(heatmap_view()),
+            "arrows": compiled(arrows_view()),
             "overview": compiled(overview_view()),
             "colourbar": compiled(colourbar_view()),
         },
@@ -87,6 +103,9 @@ def _hexadecimal(colours: tuple[str, ...]) -> str:
     return "".join(colour.removeprefix("#") for colour in colours)
 
 
-def _roles(positions: Any) -> Iterator[str]:
-    for position in positions:
-        yield position.role[0]
+def _code_units(text: str, span: Span | None) -> Span | None:
+    """Return a span counted as JavaScript counts: a character beyond U+FFFF is two units."""
+    if span is None:
+        return None
+    start, end = (len(text[:place].encode("utf-16-le")) // 2 for place in span)
+    return start, end

@@ -11,8 +11,8 @@ export function showControls(report, scene) {
   const { state } = scene;
   picker("layer-select").value = String(state.layer);
   showHeads(report.layers[state.layer].heads, state.heads);
-  for (const name of /** @type {const} */ (["sort", "combine", "scale", "range", "sinks"])) {
-    picker(`${name}-select`).value = state[name];
+  for (const name of /** @type {const} */ (["sort", "combine", "scale", "range", "sinks", "edges"])) {
+    picker(`${name}-select`).value = String(state[name]);
   }
   element("combine-label").hidden = state.heads.length === 1;
   element("shown-title").textContent = scene.title;
@@ -65,6 +65,7 @@ function hiddenWords({ state, hidden }) {
 /** @param {import("./page.js").Page} page */
 export function listenToControls(page) {
   onPick("layer-select", (value) => page.go({ layer: Number(value) }));
+  onPick("edges-select", (value) => page.go({ edges: Number(value) }));
   onPick("head-select", (value) => page.go({ heads: value.split(",").map(Number) }));
   for (const name of ["sort", "combine", "scale", "range", "sinks"]) {
     onPick(`${name}-select`, (value) => page.go({ [name]: value }));

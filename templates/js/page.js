@@ -5,7 +5,7 @@ import { showControls } from "./controls.js";
 import { colourOf, element } from "./dom.js";
 import { showLinks } from "./links.js";
 import { Overview } from "./overview.js";
-import { showCell, showMean } from "./readout.js";
+import { showCell, showKey, showMean, showQuery } from "./readout.js";
 import { sceneOf } from "./scene.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
 import { VIEWS } from "./views.js";
@@ -15,7 +15,7 @@ import { Weights } from "./weights.js";
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {{show: (scene: Scene) => Promise<void>,
  *   mark: (query: number | null, key: number | null) => Promise<void>,
- *   cellAt: (event: MouseEvent) => [number, number] | null}} View */
+ *   cellAt: (event: MouseEvent) => [number | null, number | null] | null}} View */
 
 export class Page {
   /** @param {import("./weights.js").ReportDocument} report */
@@ -76,6 +76,10 @@ export class Page {
   /** The view of that name, made when it is first asked for. @param {string} name */
   async view(name) {
     for (const other of Object.keys(VIEWS)) element(`${other}-live`).hidden = other !== name;
+    for (const node of document.querySelectorAll("[data-only]")) {
+      const only = /** @type {HTMLElement} */ (node);
+      only.hidden = !only.dataset.only?.split(" ").includes(name);
+    }
     const view = this.views.get(name) ?? (await VIEWS[name](element(`${name}-live`), this.report));
     this.views.set(name, view);
     return view;
@@ -90,8 +94,10 @@ export class Page {
   /** @param {number | null} query @param {number | null} key */
   describe(query, key) {
     if (!this.scene) return;
-    if (query === null || key === null) showMean(this.scene);
-    else showCell(this.scene, query, key);
+    if (query !== null && key !== null) showCell(this.scene, query, key);
+    else if (query !== null) showQuery(this.scene, query);
+    else if (key !== null) showKey(this.scene, key);
+    else showMean(this.scene);
   }
 
   /** Keep a cell. @param {number | null} query @param {number | null} key */

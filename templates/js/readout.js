@@ -26,6 +26,25 @@ export function showCell(scene, query, key) {
   showTop(row, keyLabels, scene.error);
 }
 
+/** Say where one query looks. @param {Scene} scene @param {number} query */
+export function showQuery(scene, query) {
+  const { queryLabels, keyLabels } = wholeLabels(scene);
+  filled(element("readout-line"), [made("q", queryLabels[query]), ` is query ${query}.`]);
+  filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
+  showTop(rowOf(scene.whole, query), keyLabels, scene.error);
+}
+
+/** Say who looks at one key. @param {Scene} scene @param {number} key */
+export function showKey(scene, key) {
+  const { queryLabels, keyLabels } = wholeLabels(scene);
+  const { rows, columns, values } = scene.whole;
+  const column = Float32Array.from({ length: rows }, (_, row) => values[row * columns + key]);
+  filled(element("readout-line"), [made("q", keyLabels[key]), ` is key ${key}.`]);
+  filled(element("readout-title"), ["Who looks at ", made("q", keyLabels[key]), " most"]);
+  showTop(column, queryLabels, scene.error);
+  element("readout-rest").textContent = "Each bar is a share of that query's own row.";
+}
+
 /**
  * With no cell chosen: the keys that are looked at most, all queries together. The error of a mean
  * is at most the error at the mean, because the error grows as √w and √ is concave.

@@ -8,7 +8,7 @@
  *   shown along one side; `indices` are their places in the whole axis */
 /** @typedef {{
  *   state: State, title: string, pair: string, queryName: string, keyName: string,
- *   self: boolean, axes: {queries: Axis, keys: Axis}, whole: Matrix, matrix: Matrix, queries: Side, keys: Side,
+ *   self: boolean, parts: Matrix[], axes: {queries: Axis, keys: Axis}, whole: Matrix, matrix: Matrix, queries: Side, keys: Side,
  *   hidden: {keys: number, share: number},
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   error: (weight: number) => number,
@@ -25,6 +25,7 @@ export async function sceneOf(weights, state, theme) {
   const whole = await weights.combined(state.layer, state.heads, state.combine);
   const queries = sideOf(queryAxis, () => true);
   const keys = sideOf(keyAxis, (index) => state.sinks === "shown" || !isSink(keyAxis, index));
+  const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
   const palette = paletteOf(report.palettes[theme]);
   return {
     state,
@@ -36,6 +37,7 @@ export async function sceneOf(weights, state, theme) {
     axes: { queries: queryAxis, keys: keyAxis },
     whole,
     matrix: part(whole, queries.indices, keys.indices),
+    parts: heads.map((head) => part(head, queries.indices, keys.indices)),
     queries,
     keys,
     hidden: hiddenOf(whole, keys.indices),

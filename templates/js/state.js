@@ -6,8 +6,11 @@ import { RANGES, SCALES } from "./scale.js";
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
 /** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
- *   sinks: "shown" | "hidden", query: number | null, key: number | null}} State */
+ *   sinks: "shown" | "hidden", edges: number, query: number | null, key: number | null}} State */
 /** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
+
+/** How many lines the arrow graph may draw. */
+export const EDGES = [20, 50, 100, 200, 500, 1000];
 
 /** What an address leaves out. @type {Omit<State, "layer" | "heads">} */
 export const PLAIN = {
@@ -17,6 +20,7 @@ export const PLAIN = {
   scale: "sqrt",
   range: "fixed",
   sinks: "shown",
+  edges: 100,
   query: null,
   key: null,
 };
@@ -39,6 +43,7 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
     scale: oneOf(fields.get("scale"), SCALES) ?? PLAIN.scale,
     range: oneOf(fields.get("range"), RANGES) ?? PLAIN.range,
     sinks: oneOf(fields.get("sinks"), ["shown", "hidden"]) ?? PLAIN.sinks,
+    edges: oneOf(fields.get("edges"), EDGES.map(String)) ? Number(fields.get("edges")) : PLAIN.edges,
     query: wholeBelow(fields.get("query"), shape.queries),
     key: wholeBelow(fields.get("key"), shape.keys),
   };

@@ -1,6 +1,8 @@
 // @ts-check
 // The views by name, as they stand in the address. A view draws a scene into its own element.
+import { Arrows } from "./arrows.js";
 import { Heatmap } from "./heatmap.js";
+import { Text } from "./text.js";
 
 /** @typedef {import("./page.js").View} View */
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
@@ -8,4 +10,6 @@ import { Heatmap } from "./heatmap.js";
 /** @type {Record<string, (element: HTMLElement, report: ReportDocument) => Promise<View>>} */
 export const VIEWS = {
   heatmap: (element, report) => Heatmap.mount(element, report.charts.heatmap),
+  arrows: (element, report) => Arrows.mount(element, report),
+  text: async (element) => new Text(element),
 };

@@ -4,13 +4,15 @@ import { bytesOfBase64, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
 import { codesOf } from "./png.js";
 
-/** @typedef {{name: string, labels: string[], roles: string}} Axis */
+/** @typedef {{name: string, labels: string[], roles: string, text: string | null,
+ *   spans: ([number, number] | null)[] | null}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, palettes: Record<string, string>, inks: Record<string, string>,
- *   shown: {layer: number, head: number}, charts: Record<string, object>}} ReportDocument */
+ *   shown: {layer: number, head: number}, charts: Record<string, object>,
+ *   headColours: string[]}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null}} PackedLayer */
 /** @typedef {{rows: number, columns: number, values: Float32Array}} Matrix */
 

@@ -1,0 +1,77 @@
+"""The arrow graph: queries on the left, keys on the right, a line for each strong weight.
+
+Lines carry the weight twice, as width and as opacity, so that the strongest stand out even where
+many cross. Which edges are drawn is the page's choice.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import altair as alt
+
+from attnreport.charts.theme import configured, ink
+
+# Colours that stay apart with every common colour blindness: Okabe & Ito, "Color Universal
+# Design", 2008, without the yellow that white paper swallows.
+HEAD_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+def arrows_view() -> alt.LayerChart:
+    """Return the arrow graph that the page feeds.
+
+    Its height unit is one position. Named data: ``edges`` (edge, step, x, y, size, strength,
+    colour; the steps of one edge make one line), ``queries`` and ``keys`` (x, y, text, strength).
+    Parameters: ``rows``, ``ink``.
+    """
+    lines = (
+        alt.Chart(alt.NamedData(name="edges"))
+        .mark_line(interpolate="basis", strokeCap="round", aria=False)
+        .encode(
+            x=_across("x"),
+            y=_down("y"),
+            detail="edge:N",
+            order="step:Q",
+            color=alt.Color("colour:N", scale=None),
+            strokeWidth=alt.StrokeWidth("size:Q", scale=None),
+            opacity=alt.Opacity("strength:Q", scale=None),
+        )
+    )
+    layered = alt.layer(lines, _names("queries", "right"), _names("keys", "left"))
+    return configured(
+        layered.properties(width=400, height=400).add_params(
+            alt.param(name="rows", value=1), alt.param(name="ink", value=ink("light"))
+        )
+    )
+
+
+def _names(data: str, align: Literal["left", "right"]) -> alt.Chart:
+    offset = -8 if align == "right" else 8
+    names: alt.Chart = (
+        alt.Chart(alt.NamedData(name=data))
+        .mark_text(
+            align=align,
+            baseline="middle",
+            dx=offset,
+            fontSize=12,
+            limit=130,
+            color=alt.ExprRef("ink"),
+            aria=False,
+        )
+        .encode(
+            x=_across("x"),
+            y=_down("y"),
+            text="text:N",
+            opacity=alt.Opacity("strength:Q", scale=None),
+        )
+    )
+    return names
+
+
+def _across(field: str) -> alt.X:
+    return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, 1], nice=False, zero=False), axis=None)
+
+
+def _down(field: str) -> alt.Y:
+    scale = alt.Scale(domain=alt.ExprRef("[0, rows]"), nice=False, zero=False, reverse=True)
+    return alt.Y(f"{field}:Q", scale=scale, axis=None)

@@ -130,7 +130,7 @@ def prepare(text: str, *, model: nn.Module, target: str | None = None) -> Call:
         raise InvalidInput("demo:translate expected a date, got an empty text; try '5 March 2021'")
     _check("the source", text, ALPHABET, SOURCE_POSITIONS - 1)
     source = torch.tensor([encode_source(text)], device=device_of(model))
-    notes = ["row t of the target is where the model looked to write character t + 1"]
+    notes = ["a row of the target shows where the model looked to write the character after it"]
     generated = target is None
     if target is not None:
         _check("the target", target, TARGET_ALPHABET, TARGET_POSITIONS - 2)

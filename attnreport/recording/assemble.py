@@ -5,15 +5,16 @@ Knows sequences and lengths; has no torch function in it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
-from attnreport.recording.streams import Stream
+from attnreport.recording.laying import Axes
+from attnreport.recording.stitching import stitch
 from attnreport.run import Attention, Kind, LedgerEntry
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ def assemble(watch: Watch) -> Assembled:
     """Return what a watch saw as attentions and ledger, in the order of execution."""
     attentions: list[Attention] = []
     ledger: list[LedgerEntry] = []
-    axes = _Axes([found for found in watch.found if not isinstance(found, LedgerEntry)])
-    calls: dict[str, int] = {}
-    for found in watch.found:
+    seen = stitch(watch.found)
+    axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
+    calls: Counter[str] = Counter()
+    for found in seen:
         if isinstance(found, LedgerEntry):
             ledger.append(found)
             continue
-        calls[found.name] = calls.get(found.name, 0) + 1
+        calls[found.name] += 1
         entry, attention = _lay(found, len(attentions), axes, calls[found.name])
         ledger.append(entry)
         if attention is not None:
@@ -48,12 +50,16 @@ def assemble(watch: Watch) -> Assembled:
     return Assembled(tuple(attentions), tuple(ledger))
 
 
-def _lay(found: Found, layer: int, axes: _Axes, call: int) -> tuple[LedgerEntry, Attention | None]:
+def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, Attention | None]:
     _, length, width = found.weights.shape
     reasons = list(found.reasons)
     if found.queries is None or found.keys is None:
         reasons.append("no input could be followed to its queries or keys")
-    reasons += axes.misfits(found, length, width)
+    sides = (
+        (found.queries, length, found.query_part, "queries"),
+        (found.keys, width, found.key_part, "keys"),
+    )
+    reasons += [misfit for side in sides if (misfit := axes.misfit(*side))]
     if call > 1:
         reasons.append(f"call {call} of this module")
     if not found.weights.size:
@@ -65,8 +71,8 @@ def _lay(found: Found, layer: int, axes: _Axes, call: int) -> tuple[LedgerEntry,
             name=found.name,
             layer=layer,
             kind=_kind(found),
-            queries=axes.of(found.queries, length),
-            keys=axes.of(found.keys, width),
+            queries=axes.of(found.queries, length, found.query_part),
+            keys=axes.of(found.keys, width, found.key_part),
             dtype=found.dtype,
             residual=found.residual,
             sink=found.sink,
@@ -82,59 +88,6 @@ def _kind(found: Found) -> Kind:
     if found.queries is None and found.keys is None:
         return "self" if found.weights.shape[1] == found.weights.shape[2] else "cross"
     return "self" if found.queries is found.keys else "cross"
-
-
-class _Axes:
-    """Give every stream one name, and every stream and length one axis."""
-
-    def __init__(self, found: Sequence[Found]) -> None:
-        self._names = _names(found)
-        self._axes: dict[tuple[str, int], Axis] = {}
-
-    def of(self, stream: Stream | None, length: int) -> Axis:
-        if stream is not None and stream.axis is not None and len(stream.axis) == length:
-            return stream.axis
-        name = self._names[stream]
-        return self._axes.setdefault((name, length), Axis.numbered(name, length))
-
-    def misfits(self, found: Found, length: int, width: int) -> list[str]:
-        """Say where an axis was given and its length is another."""
-        reasons = []
-        for stream, positions, side in (
-            (found.queries, length, "queries"),
-            (found.keys, width, "keys"),
-        ):
-            if stream is not None and stream.axis is not None and len(stream.axis) != positions:
-                reasons.append(
-                    f"{positions} {side}, but axis {stream.axis.name!r} has "
-                    f"{len(stream.axis)} positions: they are numbered"
-                )
-        return reasons
-
-
-def _names(found: Sequence[Found]) -> dict[Stream | None, str]:
-    """Name each sequence that takes part: by its axis, by its role, or by a number."""
-    used = dict.fromkeys(stream for each in found for stream in (each.queries, each.keys))
-    asking = {each.queries for each in found}
-    crossed = {each.keys for each in found if each.queries is not each.keys}
-    answering = {
-        stream
-        for stream in crossed
-        if not any(each.queries is stream and each.keys is not stream for each in found)
-    }
-    names: dict[Stream | None, str] = {}
-    plain = [stream for stream in used if stream is None or stream.axis is None]
-    if len(used) == 2 and len(answering) == 1 and asking:
-        source = next(iter(answering))
-        names = {stream: "source" if stream is source else "target" for stream in plain}
-    elif len(used) == 1:
-        names = dict.fromkeys(plain, "tokens")
-    else:
-        names = {stream: f"sequence {place + 1}" for place, stream in enumerate(plain)}
-    for stream in used:
-        if stream is not None and stream.axis is not None:
-            names[stream] = stream.axis.name
-    return names
 
 
 def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEntry]:

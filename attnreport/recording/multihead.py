@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.laying import Part
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
@@ -307,6 +308,10 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         residual=residual,
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],
     )
+    if seen.query.is_nested:
+        # A nested tensor holds the positions before the padding, and nothing else.
+        found.query_part = found.key_part = Part(0, own.shape[-1])
+        found.reasons.append("the padding is left out, as in the model's nested tensor")
     if extra:
         found.sink = to_host(weights[..., -extra:].sum(dim=-1))
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")

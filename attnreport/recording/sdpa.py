@@ -6,6 +6,8 @@ against what it really returned. Knows nothing of modules or models.
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
@@ -16,6 +18,8 @@ from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
 
 _CALL = "scaled_dot_product_attention"
+# The frames between a recorder and the function that called torch.
+_NEAR = 8
 
 
 @recorder(F.scaled_dot_product_attention)
@@ -50,6 +54,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
             q, k, scale=scale, mask=_mask(attn_mask, layout, query), causal=is_causal
         )
         residual = distance(mix(weights, v), real) if dropout_p == 0 else None
+        if _is_packed_step(query):
+            # (key head, heads per group, key), one query: rows are heads here.
+            weights = weights.reshape(-1, 1, weights.shape[-1])
         watch.keep(
             Found(
                 name=name,
@@ -62,6 +69,24 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
                 reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
             )
         )
+
+
+def _is_packed_step(query: torch.Tensor) -> bool:
+    """Tell whether transformers has put the heads of a group where the queries should be.
+
+    In a decoding step with grouped queries its ``sdpa_attention_forward`` reshapes
+    ``(batch, head, 1, width)`` to ``(batch, key head, heads per group, width)``. The call alone
+    looks like several queries; the function around it knows that there is one.
+    """
+    frame = sys._getframe(1)
+    for _ in range(_NEAR):
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+        if frame.f_code.co_name == "sdpa_attention_forward":
+            groups = getattr(frame.f_locals.get("module"), "num_key_value_groups", 1)
+            return bool(frame.f_locals.get("q_length") == 1 and query.shape[-2] == groups > 1)
+    return False
 
 
 def _mask(mask: torch.Tensor | None, layout: Layout, query: torch.Tensor) -> torch.Tensor | None:

@@ -24,8 +24,9 @@ class Rank(IntEnum):
     LEARNED = 1  # parameters and buffers only: latents, object queries, position tables
     AUXILIARY = 2  # an integer or boolean input that was not looked up: a mask
     MADE = 3  # ids that the model wrote itself
-    INPUT = 4  # ids that were looked up, or an input of floats
-    DESCRIBED = 5  # an input that an axis was given for: the user said it is a sequence
+    FLOATS = 4  # an input of floats: a picture, but also a mask, or a cache from before
+    IDS = 5  # ids that were looked up
+    DESCRIBED = 6  # an input that an axis was given for: the user said it is a sequence
 
 
 class Stream:
@@ -123,7 +124,7 @@ class Streams:
             stream = self._looked_up.setdefault(id(table), Stream(Rank.MADE))
             self.assign(ids, stream)
         elif stream.rank is Rank.AUXILIARY:
-            stream.rank = Rank.INPUT
+            stream.rank = Rank.IDS
         return stream
 
 
@@ -145,7 +146,7 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     # Ids are (batch, position), pictures (batch, channel, …); three dimensions of floats may be
     # (batch, position, width) or (position, batch, width), and nothing tells which.
     batch = tensor.shape[0] if tensor.dim() > 1 and not (floats and tensor.dim() < 4) else None
-    return Stream(Rank.INPUT if floats else Rank.AUXILIARY, batch=batch)
+    return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=batch)
 
 
 def _tensors_of(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:

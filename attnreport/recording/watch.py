@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from attnreport.axis import Axis
 from attnreport.recording import following
 from attnreport.recording.apart import without_modes
+from attnreport.recording.laying import Part
 from attnreport.recording.naming import Names
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
@@ -42,6 +43,8 @@ class Found:
         sink: see ``Attention.sink``.
         normalised: see ``Attention.normalised``.
         reasons: what is to be known about it, for the ledger.
+        query_part: which positions of their sequence the rows are, where not simply all.
+        key_part: the same of the columns.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Found:
     sink: NDArray[np.float32] | None = None
     normalised: bool = True
     reasons: list[str] = field(default_factory=list)
+    query_part: Part | None = None
+    key_part: Part | None = None
 
 
 class Watch(TorchFunctionMode):

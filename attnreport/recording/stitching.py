@@ -1,0 +1,127 @@
+"""Put the steps of a generation together: one query × key matrix per layer.
+
+With a cache a step computes rows for its new positions only. Which calls are steps of one
+generation is read from their lengths, each new row where it belongs; calls that do not fit stay
+calls of their own. Knows nothing of axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnreport.recording.laying import Part
+from attnreport.run import LedgerEntry
+
+if TYPE_CHECKING:
+    from attnreport.recording.watch import Found
+
+Floats = NDArray[np.float32]
+
+
+def stitch(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
+    """Return what was seen, with the steps of each generation as one, at the first step's place."""
+    calls: dict[tuple[object, ...], list[int]] = {}
+    for place, found in enumerate(seen):
+        if not isinstance(found, LedgerEntry) and found.query_part is None:
+            calls.setdefault((found.name, found.queries, found.keys), []).append(place)
+    stitched: dict[int, Found] = {}
+    gone: set[int] = set()
+    steps: set[tuple[object, tuple[int, ...]]] = set()
+    # Self-attention tells what is a generation; cross-attention has the same keys at every step.
+    for own in (True, False):
+        for (_, queries, keys), places in calls.items():
+            if (queries is keys) is not own or len(places) < 2:
+                continue
+            group = [found for x in places if not isinstance(found := seen[x], LedgerEntry)]
+            lengths = (queries, tuple(each.weights.shape[1] for each in group))
+            joined = _own(group) if own else _cross(group) if lengths in steps else None
+            if joined is not None:
+                steps.add(lengths)
+                stitched[places[0]] = joined
+                gone.update(places[1:])
+    return [stitched.get(x, found) for x, found in enumerate(seen) if x not in gone]
+
+
+def _own(group: Sequence[Found]) -> Found | None:
+    """Return the steps of one self-attention as one, or None where they are no steps."""
+    shapes = [each.weights.shape for each in group]
+    if len({shape[0] for shape in shapes}) > 1:
+        return None
+    first = _first_row(shapes)
+    ends = list(np.cumsum([shape[1] for shape in shapes]) + first)
+    rows = []
+    for place, (each, end) in enumerate(zip(group, ends, strict=True)):
+        columns = _columns(each.weights, int(end), later=place > 0)
+        if columns is None:
+            return None
+        rows.append(columns)
+    total = int(ends[-1])
+    weights = np.zeros((shapes[0][0], total - first, total), np.float32)
+    row = 0
+    for start, part in rows:
+        weights[:, row : row + part.shape[1], start : start + part.shape[2]] = part
+        row += part.shape[1]
+    return _joined(group, weights, Part(first, total, int(ends[0])), Part(0, total, int(ends[0])))
+
+
+def _first_row(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the position of the first row: a cache may have been there before the capture."""
+    (_, queries, keys), (_, more, later) = shapes[:2]
+    return keys - queries if later == keys + more else 0
+
+
+def _columns(weights: Floats, end: int, *, later: bool) -> tuple[int, Floats] | None:
+    """Return where a step's columns begin and the columns, or None if its lengths do not fit.
+
+    Args:
+        weights: ``(head, query, key)`` of one step.
+        end: one after the position of its last row.
+        later: whether it is not the first step.
+    """
+    _, queries, keys = weights.shape
+    if keys == end:
+        return 0, weights
+    # One new row is the mark of a step; without it two calls of equal lengths would look alike.
+    if later and queries != 1:
+        return None
+    if keys > end:
+        # A static cache is as long as it may become, and looks at nothing beyond its end.
+        return None if weights[..., end:].any() else (0, weights[..., :end])
+    # A sliding cache has forgotten what is before its window.
+    return (end - keys, weights) if later and keys > 1 else None
+
+
+def _cross(group: Sequence[Found]) -> Found | None:
+    if len({each.weights.shape[::2] for each in group}) > 1:
+        return None
+    weights = np.concatenate([each.weights for each in group], axis=1)
+    prompt = group[0].weights.shape[1]
+    return _joined(group, weights, Part(0, weights.shape[1], prompt), None)
+
+
+def _joined(group: Sequence[Found], weights: Floats, rows: Part, columns: Part | None) -> Found:
+    residuals = [each.residual for each in group]
+    sinks = [each.sink for each in group if each.sink is not None]
+    reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
+    first = group[0].weights.shape[1]
+    how = f"{len(group)} calls put together: {first} positions, then step by step"
+    return replace(
+        group[0],
+        weights=weights,
+        residual=_worst(residuals),
+        sink=np.concatenate(sinks, axis=1) if len(sinks) == len(group) else None,
+        normalised=all(each.normalised for each in group),
+        reasons=[how, *reasons],
+        query_part=rows,
+        key_part=columns,
+    )
+
+
+def _worst(residuals: Iterable[float | None]) -> float | None:
+    known = list(residuals)
+    return None if None in known else max(x for x in known if x is not None)

@@ -144,7 +144,7 @@ def _open_model(
     transformers: ModuleType, request: Request, config: Any, dtype: torch.dtype
 ) -> tuple[Any, tuple[str, ...]]:
     model_class, notes = _class_for(transformers, request, config)
-    with _explained(request, "weights"):
+    with _explained(request, "weights"), _no_bar(transformers):
         model, loading = model_class.from_pretrained(
             request.model,
             config=config,
@@ -219,6 +219,20 @@ def _reason(request: Request, part: str, error: Exception) -> str:
         "no such folder, file or prefix, and as a name on the Hugging Face hub its "
         f"{part} cannot be opened: {one_line(error)}"
     )
+
+
+@contextmanager
+def _no_bar(transformers: ModuleType) -> Iterator[None]:
+    """Keep the bar for reading weights, which takes a blink, off the terminal; then as before."""
+    logging = transformers.utils.logging
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _is_json(path: Path) -> bool:

@@ -24,6 +24,7 @@ from attnreport.sources.tokens import describe_generated, encode, pieces_of, tok
 # Tokenizers without a limit of their own say 1e30.
 _NO_LIMIT = 10**9
 MAX_GENERATED = 256
+_ROWS = "a row of the target shows where the model looked to write the token after it"
 
 
 def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
@@ -46,7 +47,7 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         ids, target_axis, target_notes = _target(request, model, tokenizer, tensors)
         tensors["decoder_input_ids"] = torch.tensor([ids], device=model.device)
         axes.append((tensors["decoder_input_ids"], target_axis))
-        notes += target_notes
+        notes += (*target_notes, _ROWS)
     # A cache changes no number; without it keys and queries of a decoder are one sequence.
     options = {"use_cache": False} if "use_cache" in _parameters(model) else {}
     return Call(kwargs={**tensors, **options}, axes=tuple(axes), notes=notes)

@@ -96,7 +96,9 @@ def word_piece(minilm):
 
 
 def _save(folder: Path, model, tokenizer) -> Path:
+    transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)
+    transformers.utils.logging.enable_progress_bar()
     tokenizer.save_pretrained(folder)
     return folder
 

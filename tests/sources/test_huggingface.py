@@ -143,9 +143,18 @@ def test_weights_that_the_checkpoint_lacks_are_noted(copy, gpt2):
     assert torch.equal(first.model.get_parameter(name), second.model.get_parameter(name))
 
 
+def test_opening_prints_nothing_and_leaves_the_bars_as_they_were(gpt2, capfd):
+    was = transformers.utils.logging.is_progress_bar_enabled()
+    opened(gpt2)
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled() == was
+
+
 def test_a_whole_checkpoint_needs_no_note(gpt2, t5, minilm):
     assert opened(gpt2).provenance.notes == ()
-    assert opened(t5, target="hello").provenance.notes == ()
+    assert opened(t5, target="hello").provenance.notes == (
+        "a row of the target shows where the model looked to write the token after it",
+    )
 
 
 def test_nan_weights_are_noted_and_reported(copy, gpt2):

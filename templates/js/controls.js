@@ -2,6 +2,7 @@
 // Pickers and captions: they follow the state, and change it when somebody uses them.
 import { element, filled, made, picker } from "./dom.js";
 import { scaleWords } from "./scale.js";
+import { hasWords } from "./units.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
@@ -11,7 +12,9 @@ export function showControls(report, scene) {
   const { state } = scene;
   picker("layer-select").value = String(state.layer);
   showHeads(report.layers[state.layer].heads, state.heads);
-  for (const name of /** @type {const} */ (["sort", "combine", "scale", "range", "sinks", "edges"])) {
+  for (const name of /** @type {const} */ ([
+    "sort", "combine", "scale", "range", "sinks", "unit", "order", "edges",
+  ])) {
     picker(`${name}-select`).value = String(state[name]);
   }
   element("combine-label").hidden = state.heads.length === 1;
@@ -22,6 +25,9 @@ export function showControls(report, scene) {
   element("scale-words").textContent = scaleWords(state.scale, state.range);
   showMeasure(state.sort);
   element("hidden-words").textContent = hiddenWords(scene);
+  element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
+  const words = scene.state.unit === "words" || report.axes.some(hasWords);
+  element("unit-label").hidden = !words;
   for (const tab of document.querySelectorAll("[data-view]")) {
     const chosen = /** @type {HTMLElement} */ (tab).dataset.view === state.view;
     tab.setAttribute("aria-pressed", String(chosen));
@@ -55,11 +61,13 @@ function option(value, text) {
 }
 
 /** @param {Scene} scene */
-function hiddenWords({ state, hidden }) {
-  if (state.sinks === "shown" || !hidden.keys) return "";
-  const keys = hidden.keys === 1 ? "1 key is" : `${hidden.keys} keys are`;
+function hiddenWords({ hidden, base }) {
+  const parts = [];
+  if (hidden.queries) parts.push(`${hidden.queries} of ${base.rows} queries`);
+  if (hidden.keys) parts.push(`${hidden.keys} of ${base.columns} keys`);
+  if (!parts.length) return "";
   const share = (hidden.share * 100).toFixed(1);
-  return `${keys} hidden (the first position and special tokens), with ${share} % of the weight. What is left is not scaled up.`;
+  return `Not shown: ${parts.join(" and ")}, with ${share} % of the weight. What is left is not scaled up.`;
 }
 
 /** @param {import("./page.js").Page} page */
@@ -67,15 +75,50 @@ export function listenToControls(page) {
   onPick("layer-select", (value) => page.go({ layer: Number(value) }));
   onPick("edges-select", (value) => page.go({ edges: Number(value) }));
   onPick("head-select", (value) => page.go({ heads: value.split(",").map(Number) }));
-  for (const name of ["sort", "combine", "scale", "range", "sinks"]) {
+  for (const name of ["sort", "combine", "scale", "range", "sinks", "order"]) {
     onPick(`${name}-select`, (value) => page.go({ [name]: value }));
   }
+  // Other units are other positions: what pointed at the old ones would point elsewhere.
+  onPick("unit-select", (value) => page.go({ .../** @type {any} */ ({ unit: value }), ...ALL_SHOWN }));
+  element("show-all").addEventListener("click", () => page.go({ ...ALL_SHOWN, sinks: "shown" }));
+  element("hide-query").addEventListener("click", () => hide(page, "query"));
+  element("hide-key").addEventListener("click", () => hide(page, "key"));
+  element("find").addEventListener("change", () => find(page));
   element("previous-head").addEventListener("click", () => page.step(-1));
   element("next-head").addEventListener("click", () => page.step(1));
   for (const tab of document.querySelectorAll("[data-view]")) {
     const { view } = /** @type {HTMLElement} */ (tab).dataset;
     tab.addEventListener("click", () => page.go({ view }));
   }
+}
+
+const ALL_SHOWN = { query: null, key: null, rows: null, columns: null, hideQueries: [], hideKeys: [] };
+
+/** Take the kept query or key out of the picture.
+ * @param {import("./page.js").Page} page @param {"query" | "key"} side */
+function hide(page, side) {
+  const { state } = page;
+  if (side === "query" && state.query !== null) {
+    page.go({ hideQueries: [...state.hideQueries, state.query], query: null, key: null });
+  } else if (side === "key" && state.key !== null) {
+    page.go({ hideKeys: [...state.hideKeys, state.key], query: null, key: null });
+  }
+}
+
+/** Keep the next query, or else key, whose label holds what was typed.
+ * @param {import("./page.js").Page} page */
+function find(page) {
+  const typed = /** @type {HTMLInputElement} */ (element("find")).value.trim().toLowerCase();
+  if (!page.scene || !typed) return;
+  const { queries, keys } = page.scene;
+  const at = page.state.query ?? -1;
+  const found = queries.indices.filter((_, place) => queries.labels[place].toLowerCase().includes(typed));
+  const next = found.find((index) => index > at) ?? found[0];
+  const key = keys.indices.find((_, place) => keys.labels[place].toLowerCase().includes(typed));
+  element("found-words").textContent =
+    next === undefined && key === undefined ? "Not found among what is shown." : "";
+  if (next !== undefined) page.pin(next, null);
+  else if (key !== undefined) page.pin(null, key);
 }
 
 /** @param {string} id @param {(value: string) => void} act */

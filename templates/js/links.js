@@ -7,11 +7,11 @@ import { rowOf } from "./readout.js";
 const STRONGEST = 3;
 
 /** @param {import("./scene.js").Scene} scene */
-export function showLinks({ whole, axes, error }) {
+export function showLinks({ base, axes, error }) {
   filled(
     element("links-body"),
     axes.queries.labels.map((label, query) => {
-      const row = rowOf(whole, query);
+      const row = rowOf(base, query);
       const line = document.createElement("tr");
       const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
       head.setAttribute("scope", "row");

@@ -7,6 +7,7 @@ import { listenToOverview, listenToView } from "./pointing.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
+import { listenToZoom } from "./zoom.js";
 
 async function start() {
   allowOnlyEmptyMarkup();
@@ -21,6 +22,7 @@ async function start() {
   listenToControls(page);
   for (const name of Object.keys(VIEWS)) listenToView(page, name);
   listenToOverview(page);
+  listenToZoom(page);
   listenToWindow(page);
   document.documentElement.dataset.ready = "true";
 }

@@ -54,6 +54,8 @@ export class Page {
     const { state } = this;
     const scene = await sceneOf(this.weights, state, this.dark.matches ? "dark" : "light");
     if (state !== this.state) return; // another choice was made while this one was read
+    if ((state.query ?? 0) >= scene.base.rows) state.query = null;
+    if ((state.key ?? 0) >= scene.base.columns) state.key = null;
     this.scene = scene;
     showControls(this.report, scene);
     const view = await this.view(state.view);

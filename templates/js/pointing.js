@@ -62,7 +62,7 @@ function onKey(page, event) {
   const columns = page.scene.keys.indices;
   const row = rows.indexOf(page.state.query ?? -1);
   const column = columns.indexOf(page.state.key ?? -1);
-  const move = moved(event.key, row, column, rows.length, columns.length);
+  const move = stepped(event.key, row, column, rows.length, columns.length);
   if (!move) return;
   event.preventDefault();
   // The first key press only says where one is.
@@ -72,7 +72,7 @@ function onKey(page, event) {
 
 /** @param {string} key @param {number} row @param {number} column
  * @param {number} rows @param {number} columns @returns {[number, number] | undefined} */
-function moved(key, row, column, rows, columns) {
+function stepped(key, row, column, rows, columns) {
   /** @type {Record<string, [number, number]>} */
   const moves = {
     ArrowDown: [row + 1, column],

@@ -12,7 +12,7 @@ const BARS = 10;
  * @param {Scene} scene @param {number} query @param {number} key */
 export function showCell(scene, query, key) {
   const { queryLabels, keyLabels } = wholeLabels(scene);
-  const row = rowOf(scene.whole, query);
+  const row = rowOf(scene.base, query);
   const weight = row[key];
   filled(element("readout-line"), [
     made("q", queryLabels[query]),
@@ -31,13 +31,13 @@ export function showQuery(scene, query) {
   const { queryLabels, keyLabels } = wholeLabels(scene);
   filled(element("readout-line"), [made("q", queryLabels[query]), ` is query ${query}.`]);
   filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
-  showTop(rowOf(scene.whole, query), keyLabels, scene.error);
+  showTop(rowOf(scene.base, query), keyLabels, scene.error);
 }
 
 /** Say who looks at one key. @param {Scene} scene @param {number} key */
 export function showKey(scene, key) {
   const { queryLabels, keyLabels } = wholeLabels(scene);
-  const { rows, columns, values } = scene.whole;
+  const { rows, columns, values } = scene.base;
   const column = Float32Array.from({ length: rows }, (_, row) => values[row * columns + key]);
   filled(element("readout-line"), [made("q", keyLabels[key]), ` is key ${key}.`]);
   filled(element("readout-title"), ["Who looks at ", made("q", keyLabels[key]), " most"]);
@@ -51,7 +51,7 @@ export function showKey(scene, key) {
  * @param {Scene} scene
  */
 export function showMean(scene) {
-  const { rows, columns, values } = scene.whole;
+  const { rows, columns, values } = scene.base;
   const mean = new Float32Array(columns);
   values.forEach((weight, index) => {
     mean[index % columns] += weight / rows;

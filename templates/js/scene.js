@@ -1,5 +1,7 @@
 // @ts-check
-// What every view draws: one matrix with its labels, after the choices that all views share.
+// What every view draws: one matrix with its labels, after the choices that all views share. First
+// tokens may become words (`base`), then positions are hidden, sorted and cut to a window (`matrix`).
+import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
 
 /** @typedef {import("./weights.js").Matrix} Matrix */
 /** @typedef {import("./weights.js").Axis} Axis */
@@ -7,9 +9,10 @@
 /** @typedef {{labels: string[], roles: string[], indices: number[]}} Side the positions that are
  *   shown along one side; `indices` are their places in the whole axis */
 /** @typedef {{
- *   state: State, title: string, pair: string, queryName: string, keyName: string,
- *   self: boolean, parts: Matrix[], axes: {queries: Axis, keys: Axis}, whole: Matrix, matrix: Matrix, queries: Side, keys: Side,
- *   hidden: {keys: number, share: number},
+ *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
+ *   axes: {queries: Axis, keys: Axis}, base: Matrix, matrix: Matrix, parts: Matrix[],
+ *   queries: Side, keys: Side, available: {queries: number, keys: number},
+ *   hidden: {queries: number, keys: number, share: number},
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   error: (weight: number) => number,
  * }} Scene */
@@ -21,10 +24,16 @@
 export async function sceneOf(weights, state, theme) {
   const { report } = weights;
   const layer = report.layers[state.layer];
-  const [queryAxis, keyAxis] = [report.axes[layer.queries], report.axes[layer.keys]];
+  const groups = [layer.queries, layer.keys].map((axis) => groupsOf(report.axes[axis], state));
+  const [queryAxis, keyAxis] = [layer.queries, layer.keys].map((axis, side) =>
+    groupedAxis(report.axes[axis], groups[side]),
+  );
   const whole = await weights.combined(state.layer, state.heads, state.combine);
-  const queries = sideOf(queryAxis, () => true);
-  const keys = sideOf(keyAxis, (index) => state.sinks === "shown" || !isSink(keyAxis, index));
+  const base = pooled(whole, groups[0], groups[1]);
+  const queryPlaces = shownQueries(base, state);
+  const keyPlaces = shownKeys(base, keyAxis, state);
+  const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
+  const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
   const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
   const palette = paletteOf(report.palettes[theme]);
   return {
@@ -35,12 +44,15 @@ export async function sceneOf(weights, state, theme) {
     keyName: keyAxis.name,
     self: layer.kind === "self",
     axes: { queries: queryAxis, keys: keyAxis },
-    whole,
-    matrix: part(whole, queries.indices, keys.indices),
-    parts: heads.map((head) => part(head, queries.indices, keys.indices)),
+    base,
+    matrix: part(base, queries.indices, keys.indices),
+    parts: heads.map((head) =>
+      part(pooled(head, groups[0], groups[1]), queries.indices, keys.indices),
+    ),
     queries,
     keys,
-    hidden: hiddenOf(whole, keys.indices),
+    available: { queries: queryPlaces.length, keys: keyPlaces.length },
+    hidden: hiddenOf(base, queries.indices, keys.indices),
     theme,
     ink: report.inks[theme],
     palette,
@@ -49,10 +61,9 @@ export async function sceneOf(weights, state, theme) {
   };
 }
 
-/** A key that draws attention without meaning: the first one, and what the tokenizer added.
- * @param {Axis} axis @param {number} index */
-function isSink(axis, index) {
-  return index === 0 || axis.roles[index] === "s";
+/** @param {Axis} axis @param {State} state */
+function groupsOf(axis, { unit }) {
+  return unit === "words" ? wordsOf(axis) : tokensOf(axis);
 }
 
 /** @param {State} state */
@@ -61,11 +72,51 @@ function titleOf({ layer, heads, combine }) {
   return `Layer ${layer}, ${combine} of heads ${heads.join(", ")}`;
 }
 
-/** @param {Axis} axis @param {(index: number) => boolean} shown @returns {Side} */
-function sideOf(axis, shown) {
-  const all = axis.labels.map((_, index) => index);
-  const kept = all.filter(shown);
-  const indices = kept.length ? kept : all;
+/** Which rows are shown, in order. @param {Matrix} base @param {State} state @returns {number[]} */
+function shownQueries(base, { hideQueries }) {
+  const kept = range(base.rows).filter((query) => !hideQueries.includes(query));
+  return kept.length ? kept : range(base.rows);
+}
+
+/** Which columns are shown, in order.
+ * @param {Matrix} base @param {Axis} axis @param {State} state @returns {number[]} */
+function shownKeys(base, axis, { sinks, hideKeys, order }) {
+  const kept = range(base.columns).filter(
+    (key) => (sinks === "shown" || !isSink(axis, key)) && !hideKeys.includes(key),
+  );
+  const some = kept.length ? kept : range(base.columns);
+  return order === "weight" ? byWeight(base, some) : some;
+}
+
+/** A key that draws attention without meaning: the first one, and what the tokenizer added.
+ * @param {Axis} axis @param {number} index */
+function isSink(axis, index) {
+  return index === 0 || axis.roles[index] === "s";
+}
+
+/** Keys by the weight they receive from all queries together, most first.
+ * @param {Matrix} base @param {number[]} keys */
+function byWeight({ columns, values }, keys) {
+  const received = new Float64Array(columns);
+  values.forEach((weight, index) => {
+    if (Number.isFinite(weight)) received[index % columns] += weight;
+  });
+  return [...keys].sort((a, b) => received[b] - received[a] || a - b);
+}
+
+/** @param {number[]} shown @param {[number, number] | null} bounds first and last place */
+function windowOf(shown, bounds) {
+  const cut = bounds ? shown.slice(bounds[0], bounds[1] + 1) : shown;
+  return cut.length ? cut : shown;
+}
+
+/** @param {number} length */
+function range(length) {
+  return Array.from({ length }, (_, index) => index);
+}
+
+/** @param {Axis} axis @param {number[]} indices @returns {Side} */
+function sideOf(axis, indices) {
   return {
     indices,
     labels: indices.map((index) => axis.labels[index]),
@@ -75,7 +126,6 @@ function sideOf(axis, shown) {
 
 /** @param {Matrix} whole @param {number[]} rows @param {number[]} columns @returns {Matrix} */
 function part(whole, rows, columns) {
-  if (rows.length === whole.rows && columns.length === whole.columns) return whole;
   const values = new Float32Array(rows.length * columns.length);
   rows.forEach((row, at) => {
     columns.forEach((column, across) => {
@@ -85,17 +135,22 @@ function part(whole, rows, columns) {
   return { rows: rows.length, columns: columns.length, values };
 }
 
-/** How many keys are hidden, and which share of all weight they hold.
- * @param {Matrix} whole @param {number[]} shown */
-function hiddenOf(whole, shown) {
-  const visible = new Set(shown);
+/** How many positions are not shown, and which share of all weight their cells hold.
+ * @param {Matrix} base @param {number[]} rows @param {number[]} columns */
+function hiddenOf(base, rows, columns) {
+  const [shownRows, shownColumns] = [new Set(rows), new Set(columns)];
   let [hidden, all] = [0, 0];
-  whole.values.forEach((weight, index) => {
+  base.values.forEach((weight, index) => {
     if (!Number.isFinite(weight)) return;
     all += weight;
-    if (!visible.has(index % whole.columns)) hidden += weight;
+    const row = Math.floor(index / base.columns);
+    if (!shownRows.has(row) || !shownColumns.has(index % base.columns)) hidden += weight;
   });
-  return { keys: whole.columns - shown.length, share: all ? hidden / all : 0 };
+  return {
+    queries: base.rows - rows.length,
+    keys: base.columns - columns.length,
+    share: all ? hidden / all : 0,
+  };
 }
 
 /** @param {string} hexadecimal @returns {Uint8Array} 3 bytes a colour */

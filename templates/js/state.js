@@ -4,57 +4,67 @@
 import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
+/** @typedef {[number, number] | null} Window first and last place shown along a side */
 /** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
- *   sinks: "shown" | "hidden", edges: number, query: number | null, key: number | null}} State */
+ *   sinks: "shown" | "hidden", unit: "tokens" | "words", order: "position" | "weight",
+ *   edges: number, query: number | null, key: number | null, rows: Window, columns: Window,
+ *   hideQueries: number[], hideKeys: number[]}} State */
 /** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
+/** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
+ *   plain: any}} Field how one part of the state stands in the address, and what it is if it does not */
 
 /** How many lines the arrow graph may draw. */
 export const EDGES = [20, 50, 100, 200, 500, 1000];
 
-/** What an address leaves out. @type {Omit<State, "layer" | "heads">} */
-export const PLAIN = {
-  view: "heatmap",
-  sort: "layer",
-  combine: "mean",
-  scale: "sqrt",
-  range: "fixed",
-  sinks: "shown",
-  edges: 100,
-  query: null,
-  key: null,
+/** @type {Record<string, Field>} */
+const FIELDS = {
+  combine: choice(["mean", "max"]),
+  scale: choice(SCALES),
+  range: choice(RANGES),
+  sinks: choice(["shown", "hidden"]),
+  unit: choice(["tokens", "words"]),
+  order: choice(["position", "weight"]),
+  edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },
+  query: { read: (text, { queries }) => wholeBelow(text, queries), plain: null },
+  key: { read: (text, { keys }) => wholeBelow(text, keys), plain: null },
+  rows: { read: (text, { queries }) => readWindow(text, queries), write: dashed, plain: null },
+  columns: { read: (text, { keys }) => readWindow(text, keys), write: dashed, plain: null },
+  hideQueries: { read: (text, { queries }) => someBelow(text, queries), plain: [] },
+  hideKeys: { read: (text, { keys }) => someBelow(text, keys), plain: [] },
 };
 
 /**
- * @param {string} hash @param {Shape[]} shapes @param {{views: string[], sorts: string[]}} choices
+ * @param {string} hash @param {Shape[]} shapes
+ * @param {{views: string[], sorts: string[]}} choices
  * @param {{layer: number, heads: number[]}} otherwise what an address without a layer or head shows
  * @returns {State}
  */
 export function stateOfHash(hash, shapes, choices, otherwise) {
-  const fields = new URLSearchParams(hash.replace(/^#/, ""));
-  const layer = wholeBelow(fields.get("layer"), shapes.length) ?? otherwise.layer;
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  const layer = wholeBelow(given.get("layer") ?? "", shapes.length) ?? otherwise.layer;
   const shape = shapes[layer];
-  return {
-    view: oneOf(fields.get("view"), choices.views) ?? PLAIN.view,
-    sort: oneOf(fields.get("sort"), choices.sorts) ?? PLAIN.sort,
+  const heads = someBelow(given.get("head") ?? "", shape.heads);
+  const state = /** @type {any} */ ({
     layer,
-    heads: headsOf(fields.get("head"), shape.heads) ?? within(otherwise.heads, shape.heads),
-    combine: oneOf(fields.get("combine"), ["mean", "max"]) ?? PLAIN.combine,
-    scale: oneOf(fields.get("scale"), SCALES) ?? PLAIN.scale,
-    range: oneOf(fields.get("range"), RANGES) ?? PLAIN.range,
-    sinks: oneOf(fields.get("sinks"), ["shown", "hidden"]) ?? PLAIN.sinks,
-    edges: oneOf(fields.get("edges"), EDGES.map(String)) ? Number(fields.get("edges")) : PLAIN.edges,
-    query: wholeBelow(fields.get("query"), shape.queries),
-    key: wholeBelow(fields.get("key"), shape.keys),
-  };
+    heads: heads ?? within(otherwise.heads, shape.heads),
+    view: choices.views.find((name) => name === given.get("view")) ?? choices.views[0],
+    sort: choices.sorts.find((name) => name === given.get("sort")) ?? choices.sorts[0],
+  });
+  for (const [name, { read, plain }] of Object.entries(FIELDS)) {
+    state[name] = read(given.get(name) ?? "", shape) ?? plain;
+  }
+  return state;
 }
 
 /** @param {State} state @returns {string} */
 export function hashOfState(state) {
   const parts = [`layer=${state.layer}`, `head=${state.heads.join(",")}`];
-  for (const [name, plain] of Object.entries(PLAIN)) {
+  if (state.view !== "heatmap") parts.push(`view=${state.view}`);
+  if (state.sort !== "layer") parts.push(`sort=${state.sort}`);
+  for (const [name, { write, plain }] of Object.entries(FIELDS)) {
     const value = state[/** @type {keyof State} */ (name)];
-    if (value !== plain) parts.push(`${name}=${value}`);
+    if (String(value) !== String(plain)) parts.push(`${name}=${write ? write(value) : value}`);
   }
   return `#${parts.join("&")}`;
 }
@@ -62,13 +72,23 @@ export function hashOfState(state) {
 /** The same choice where it still makes sense: another layer can have other heads and lengths.
  * @param {State} state @param {Shape} shape @returns {State} */
 export function fitted(state, shape) {
-  const { query, key } = state;
+  const kept = (/** @type {Window} */ window, /** @type {number} */ length) =>
+    window && window[1] < length ? window : null;
   return {
     ...state,
     heads: within(state.heads, shape.heads),
-    query: query !== null && query < shape.queries ? query : null,
-    key: key !== null && key < shape.keys ? key : null,
+    query: state.query !== null && state.query < shape.queries ? state.query : null,
+    key: state.key !== null && state.key < shape.keys ? state.key : null,
+    rows: kept(state.rows, shape.queries),
+    columns: kept(state.columns, shape.keys),
+    hideQueries: state.hideQueries.filter((query) => query < shape.queries),
+    hideKeys: state.hideKeys.filter((key) => key < shape.keys),
   };
+}
+
+/** @param {string[]} choices the first is the plain one @returns {Field} */
+function choice(choices) {
+  return { read: (text) => choices.find((one) => one === text), plain: choices[0] };
 }
 
 /** @param {number[]} heads @param {number} bound */
@@ -77,22 +97,28 @@ function within(heads, bound) {
   return kept.length ? kept : [0];
 }
 
-/** @param {string | null} text @param {number} bound @returns {number[] | null} */
-function headsOf(text, bound) {
-  if (text === null) return null;
-  const heads = text.split(",").map((part) => wholeBelow(part, bound));
-  const known = /** @type {number[]} */ (heads.filter((head) => head !== null));
+/** @param {[number, number]} bounds */
+function dashed(bounds) {
+  return bounds.join("-");
+}
+
+/** @param {string} text @param {number} bound @returns {Window} */
+function readWindow(text, bound) {
+  const [first, last, ...more] = text.split("-").map((part) => wholeBelow(part, bound));
+  const known = first !== null && last !== null && last !== undefined && !more.length;
+  return known && first <= last ? [first, last] : null;
+}
+
+/** @param {string} text @param {number} bound @returns {number[] | null} */
+function someBelow(text, bound) {
+  const numbers = text.split(",").map((part) => wholeBelow(part, bound));
+  const known = /** @type {number[]} */ (numbers.filter((number) => number !== null));
   return known.length ? [...new Set(known)].sort((a, b) => a - b) : null;
 }
 
-/** @template {string} T @param {string | null} text @param {T[]} choices @returns {T | null} */
-function oneOf(text, choices) {
-  return choices.find((choice) => choice === text) ?? null;
-}
-
-/** @param {string | null} text @param {number} bound @returns {number | null} */
+/** @param {string} text @param {number} bound @returns {number | null} */
 function wholeBelow(text, bound) {
-  if (text === null || !/^\d{1,9}$/.test(text)) return null;
+  if (!/^\d{1,9}$/.test(text)) return null;
   const number = Number(text);
   return number < bound ? number : null;
 }

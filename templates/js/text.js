@@ -40,8 +40,7 @@ export class Text {
    * look at the chosen key. @param {number | null} query @param {number | null} key */
   shade(query, key) {
     if (!this.scene) return;
-    const { whole } = this.scene;
-    const { rows, columns, values } = whole;
+    const { rows, columns, values } = this.scene.base;
     const toKeys = new Float32Array(columns);
     values.forEach((weight, index) => {
       const row = Math.floor(index / columns);

@@ -17,6 +17,8 @@ def check_writable(path: Path, *, force: bool = False) -> None:
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is a device or a pipe, expected the name of a file to write")
     if path.exists() and not force:
         raise OutputError(f"{path} exists already; --force replaces it")
     if not path.parent.is_dir():
@@ -29,8 +31,10 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that at every moment the old or the new file is whole.
 
     The bytes go to a temporary file beside it, reach the disk, and take its name in one step: a
-    kill in the middle leaves what was there before.
+    kill in the middle leaves what was there before. A link stays a link: what it points to is
+    replaced.
     """
+    path = path.resolve()
     mode = _mode_for(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

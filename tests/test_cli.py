@@ -239,6 +239,7 @@ BAD = {
     ),
     "a target": (["mine.py:Model", "x", "--target", "y"], "--target: the prepare of MODEL"),
     "an output folder": (["mine.py:Model", "x", "-o", "sub"], "sub is a folder, expected the name"),
+    "a pipe": (["mine.py:Model", "x", "-o", "pipe", "--force"], "pipe is a device or a pipe"),
     "a missing folder": (["mine.py:Model", "x", "-o", "no/r.html"], "the folder no does not exist"),
     "a long name": (["mine.py:Model", "x", "-o", "r" * 300], "cannot write rrr"),
     "an existing output": (
@@ -263,6 +264,7 @@ BAD = {
 def bad_things(folder):
     (folder / "binary").write_bytes(b"\xff\xfe")
     (folder / "sub").mkdir()
+    os.mkfifo(folder / "pipe")
     (folder / "old.html").write_text("old")
     (folder / "damaged.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     safetensors.numpy.save_file({"w": np.zeros(2)}, folder / "weights.safetensors")
@@ -336,6 +338,15 @@ def test_force_replaces_the_whole_file(folder):
     content = (folder / "report.html").read_text()
     assert content.startswith("<!doctype html>")
     assert "oldold" not in content
+
+
+def test_force_through_a_link_keeps_the_link(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "real.html").write_text("old")
+    (folder / "report.html").symlink_to(folder / "sub" / "real.html")
+    assert main(["build", "mine.py:Model", "hello", "--force"]) == 0
+    assert (folder / "report.html").is_symlink()
+    assert (folder / "sub" / "real.html").read_text().startswith("<!doctype html>")
 
 
 def test_debug_shows_the_traceback(folder):

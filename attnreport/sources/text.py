@@ -34,6 +34,8 @@ def read_text(given: str) -> tuple[str, tuple[str, ...]]:
     """
     notes: tuple[str, ...] = ()
     if given == "-":
+        if sys.stdin is None:  # a service may start us without one
+            raise InvalidInput("INPUT is -, but there is no standard input")
         text, notes = _decode(sys.stdin.buffer, "standard input"), ("INPUT was standard input",)
     elif (path := file_named(given)) is not None:
         text, notes = _read_file(path), (f"INPUT was the file {path.name}",)

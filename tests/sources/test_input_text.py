@@ -44,6 +44,12 @@ def test_standard_input(monkeypatch):
     assert read_text("-") == ("from a pipe", ("INPUT was standard input",))
 
 
+def test_no_standard_input_at_all(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidInput, match="there is no standard input"):
+        read_text("-")
+
+
 def test_a_named_pipe_is_read_as_a_file(in_an_empty_folder):
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: (in_an_empty_folder / "pipe").write_text("hi"))

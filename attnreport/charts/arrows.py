@@ -10,7 +10,7 @@ from typing import Literal
 
 import altair as alt
 
-from attnreport.charts.theme import configured, ink
+from attnreport.charts.theme import ink, layered
 
 # Colours that stay apart with every common colour blindness: Okabe & Ito, "Color Universal
 # Design", 2008, without the yellow that white paper swallows.
@@ -37,11 +37,12 @@ def arrows_view() -> alt.LayerChart:
             opacity=alt.Opacity("strength:Q", scale=None),
         )
     )
-    layered = alt.layer(lines, _names("queries", "right"), _names("keys", "left"))
-    return configured(
-        layered.properties(width=400, height=400).add_params(
-            alt.param(name="rows", value=1), alt.param(name="ink", value=ink("light"))
-        )
+    return layered(
+        lines,
+        _names("queries", "right"),
+        _names("keys", "left"),
+        size=(400, 400),
+        parameters=[alt.param(name="rows", value=1), alt.param(name="ink", value=ink("light"))],
     )
 
 

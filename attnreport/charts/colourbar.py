@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from attnreport.charts.picture import FINEST
-from attnreport.charts.theme import Theme, configured, ink, palette
+from attnreport.charts.theme import Theme, fed, ink, layered, palette
 
 # Where a weight is easy to place by eye on the √ scale.
 _TICKS = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
@@ -32,7 +32,7 @@ def colourbar(*, theme: Theme = "light") -> alt.LayerChart:
         for code in range(0, steps - 3, 6)
     ]
     bar = (
-        alt.Chart(alt.InlineData(values=stripes))
+        alt.Chart(alt.NamedData(name="stripes"))
         .mark_rect(aria=False)
         .encode(
             x=alt.X(
@@ -44,7 +44,8 @@ def colourbar(*, theme: Theme = "light") -> alt.LayerChart:
             color=alt.Color("colour:N", scale=None),
         )
     )
-    return configured(alt.layer(bar).properties(width=_LENGTH, height=_THICKNESS))
+    chart = layered(bar, size=(_LENGTH, _THICKNESS))
+    return fed(chart, {"stripes": stripes})
 
 
 def colourbar_view() -> alt.LayerChart:
@@ -72,11 +73,9 @@ def colourbar_view() -> alt.LayerChart:
             url="url:N",
         )
     )
-    layered = alt.layer(bar).properties(width=_LENGTH, height=_THICKNESS)
-    return configured(
-        layered.add_params(
-            alt.param(name="places", value=[]),
-            alt.param(name="labels", value=[]),
-            alt.param(name="ink", value=ink("light")),
-        )
-    )
+    parameters = [
+        alt.param(name="places", value=[]),
+        alt.param(name="labels", value=[]),
+        alt.param(name="ink", value=ink("light")),
+    ]
+    return layered(bar, size=(_LENGTH, _THICKNESS), parameters=parameters)

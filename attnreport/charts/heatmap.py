@@ -13,7 +13,7 @@ import altair as alt
 import numpy as np
 
 from attnreport.charts import picture
-from attnreport.charts.theme import Theme, configured, ink, palette
+from attnreport.charts.theme import Theme, fed, ink, layered, palette
 from attnreport.run import Attention, Weights
 
 # A still picture has no zoom and must stay small: above this many rows or columns neighbours are
@@ -37,14 +37,13 @@ def heatmap(attention: Attention, head: int, *, theme: Theme = "light") -> alt.L
     image = picture.png(picture.encode(weights), palette(theme))
     rows, columns = weights.shape
     placed = [{"x0": 0, "x1": columns, "y0": 0, "y1": rows, "url": picture.data_url(image)}]
-    marks = _image_marks(alt.InlineData(values=placed))
     numbers = _cells(weights, theme) if max(rows, columns) <= NUMBERED_CELLS else []
-    return _chart(
-        marks,
-        alt.InlineData(values=numbers),
+    chart = _chart(
+        _image_marks(),
         _parameters(attention.keys.labels, attention.queries.labels, ink(theme)),
         _size(rows, columns),
     )
+    return fed(chart, {"picture": placed, "cells": numbers})
 
 
 def still_heatmap(attention: Attention, head: int) -> tuple[alt.LayerChart, int]:
@@ -59,19 +58,14 @@ def still_heatmap(attention: Attention, head: int) -> tuple[alt.LayerChart, int]
     cells = _cells(pooled, "light")
     rows, columns = pooled.shape
     marks = (
-        alt.Chart(alt.InlineData(values=cells))
+        alt.Chart(alt.NamedData(name="picture"))
         .mark_rect(aria=False)
         .encode(**_corners(), color=alt.Color("colour:N", scale=None))
     )
     numbers = cells if max(rows, columns) <= NUMBERED_CELLS else []
     labels = [axis.labels[::block] for axis in (attention.keys, attention.queries)]
-    chart = _chart(
-        marks,
-        alt.InlineData(values=numbers),
-        _parameters(labels[0], labels[1], ink("light")),
-        _size(rows, columns),
-    )
-    return chart, block
+    chart = _chart(marks, _parameters(labels[0], labels[1], ink("light")), _size(rows, columns))
+    return fed(chart, {"picture": cells, "cells": numbers}), block
 
 
 def heatmap_view() -> alt.LayerChart:
@@ -87,8 +81,7 @@ def heatmap_view() -> alt.LayerChart:
         .encode(**_corners())
     )
     return _chart(
-        _image_marks(alt.NamedData(name="picture")),
-        alt.NamedData(name="cells"),
+        _image_marks(),
         _parameters((), (), ink("light")),
         (400, 400),
         extra=(cross,),
@@ -97,13 +90,12 @@ def heatmap_view() -> alt.LayerChart:
 
 def _chart(
     marks: alt.Chart,
-    numbers: alt.InlineData | alt.NamedData,
     parameters: list[alt.Parameter],
     size: tuple[int, int],
     extra: Sequence[alt.Chart] = (),
 ) -> alt.LayerChart:
     text = (
-        alt.Chart(numbers)
+        alt.Chart(alt.NamedData(name="cells"))
         .mark_text(fontSize=alt.ExprRef("numberSize"), aria=False)
         .encode(
             x=_horizontal("x"),
@@ -112,14 +104,12 @@ def _chart(
             color=alt.Color("ink:N", scale=None),
         )
     )
-    width, height = size
-    layered = alt.layer(marks, text, *extra).properties(width=width, height=height)
-    return configured(layered.add_params(*parameters))
+    return layered(marks, text, *extra, size=size, parameters=parameters)
 
 
-def _image_marks(data: alt.InlineData | alt.NamedData) -> alt.Chart:
+def _image_marks() -> alt.Chart:
     marks: alt.Chart = (
-        alt.Chart(data)
+        alt.Chart(alt.NamedData(name="picture"))
         .mark_image(aspect=False, smooth=False, aria=False)
         .encode(**_corners(), url="url:N")
     )

@@ -12,7 +12,7 @@ import altair as alt
 import numpy as np
 
 from attnreport.charts import picture
-from attnreport.charts.theme import configured, ink
+from attnreport.charts.theme import ink, layered
 from attnreport.run import Run, Weights
 
 # A side of a small picture in pixels: enough to tell a diagonal from a stripe from a cloud.
@@ -51,19 +51,17 @@ def overview_view() -> alt.LayerChart:
         .mark_rect(fillOpacity=0, strokeWidth=2.5, stroke=alt.ExprRef("accent"), aria=False)
         .encode(**_corners())
     )
-    layered = alt.layer(image, names, chosen).properties(width=400, height=400)
-    return configured(
-        layered.add_params(
-            alt.param(name="columns", value=1),
-            alt.param(name="rows", value=1),
-            alt.param(name="columnTicks", value=[]),
-            alt.param(name="columnLabels", value=[]),
-            alt.param(name="rowTicks", value=[]),
-            alt.param(name="rowLabels", value=[]),
-            alt.param(name="ink", value=ink("light")),
-            alt.param(name="accent", value=ink("light")),
-        )
-    )
+    parameters = [
+        alt.param(name="columns", value=1),
+        alt.param(name="rows", value=1),
+        alt.param(name="columnTicks", value=[]),
+        alt.param(name="columnLabels", value=[]),
+        alt.param(name="rowTicks", value=[]),
+        alt.param(name="rowLabels", value=[]),
+        alt.param(name="ink", value=ink("light")),
+        alt.param(name="accent", value=ink("light")),
+    ]
+    return layered(image, names, chosen, size=(400, 400), parameters=parameters)
 
 
 def _thumbnail(weights: Weights) -> Weights:

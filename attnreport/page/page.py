@@ -18,6 +18,7 @@ import msgspec
 from markupsafe import Markup
 
 import attnreport
+from attnreport.charts.theme import unchecked
 from attnreport.page.context import context
 from attnreport.page.scripts import joined
 from attnreport.page.vega import bundle
@@ -42,19 +43,21 @@ def render(run: Run, layer: int, head: int) -> str:
         layer: index of the attention shown first.
         head: index of the head shown first.
     """
+    with unchecked():
+        page = context(run, layer, head, attnreport.__version__)
     scripts = (_script(bundle(), module=False), _script(_own_script(), module=True))
     style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
-    page: str = (
+    html: str = (
         _environment()
         .get_template("report.html.jinja")
         .render(
-            page=context(run, layer, head, attnreport.__version__),
+            page=page,
             scripts=scripts,
             style=style,
             policy=_policy([script.source for script in scripts], style),
         )
     )
-    return page
+    return html
 
 
 def json_script(content: Any) -> Markup:

@@ -26,13 +26,13 @@ _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 def compiled(chart: alt.LayerChart) -> dict[str, Any]:
     """Return the Vega spec of a Vega-Lite chart."""
-    spec: dict[str, Any] = vl_convert.vegalite_to_vega(chart.to_dict())
+    spec: dict[str, Any] = vl_convert.vegalite_to_vega(chart.to_dict(validate=False))
     return spec
 
 
 def svg(chart: alt.LayerChart) -> str:
     """Return a still picture of a chart with its data inside."""
-    picture: str = vl_convert.vegalite_to_svg(chart.to_dict())
+    picture: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
     return picture
 
 

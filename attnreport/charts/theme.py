@@ -68,11 +68,12 @@ def layered(
     Everything goes in at once: each of Altair's chained methods would copy the whole chart.
     """
     width, height = size
+    declared: list[Any] = [parameter.param for parameter in parameters]
     return alt.LayerChart(
         layer=list(layers),
         width=width,
         height=height,
-        params=[parameter.param for parameter in parameters],
+        params=declared,
         config=alt.Config(
             font=FONT,
             background="transparent",

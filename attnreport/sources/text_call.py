@@ -9,6 +9,7 @@ nothing of how the model was opened.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,10 +45,10 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         raise InvalidInput(f"{type(model).__name__} takes no text: it has no argument input_ids")
     axes = [(tensors["input_ids"], axis)]
     if both:
-        ids, target_axis, target_notes = _target(request, model, tokenizer, tensors)
+        ids, target_axis, target_notes = _target(request, model, tokenizer, tensors, axis)
         tensors["decoder_input_ids"] = torch.tensor([ids], device=model.device)
         axes.append((tensors["decoder_input_ids"], target_axis))
-        notes += (*target_notes, _ROWS)
+        notes += target_notes
     # A cache changes no number; without it keys and queries of a decoder are one sequence.
     options = {"use_cache": False} if "use_cache" in _parameters(model) else {}
     return Call(kwargs={**tensors, **options}, axes=tuple(axes), notes=notes)
@@ -70,6 +71,10 @@ def _check_options(request: Request, model: Any, tokenizer: Any) -> None:
     if request.target is not None and not _is_encoder_decoder(model):
         raise InvalidOption(
             f"--target: {type(model).__name__} is no encoder–decoder, so it has no target"
+        )
+    if request.target is not None and _reads_source_twice(model):
+        raise InvalidOption(
+            f"--target: {type(model).__name__} judges its source and writes nothing; leave it out"
         )
     if request.target is not None and not request.target.strip():
         raise InvalidOption("--target is empty; leave it out to let the model generate")
@@ -122,22 +127,35 @@ def _tensors(model: Any, inputs: dict[str, list[int]]) -> dict[str, torch.Tensor
 
 
 def _target(
-    request: Request, model: Any, tokenizer: Any, tensors: dict[str, torch.Tensor]
+    request: Request, model: Any, tokenizer: Any, tensors: dict[str, torch.Tensor], source: Axis
 ) -> tuple[list[int], Axis, tuple[str, ...]]:
     """Return the decoder's input ids, the axis over them, and notes."""
+    if _reads_source_twice(model):
+        ids, axis = _shifted(model, tokenizer, tensors["input_ids"][0].tolist(), source)
+        return ids, axis, ("the decoder reads the source as well, one place later",)
     if request.target is None:
-        return _generate(model, tokenizer, tensors)
+        ids, axis, notes = _generate(model, tokenizer, tensors)
+        return ids, axis, (*notes, _ROWS)
     inputs, axis, notes = _encode(
         request, model, _AsTarget(tokenizer), request.target, name="target"
     )
-    labels = inputs["input_ids"]
+    ids, axis = _shifted(model, tokenizer, inputs["input_ids"], axis)
+    return ids, axis, (*notes, _ROWS)
+
+
+def _reads_source_twice(model: Any) -> bool:
+    """Tell whether an encoder–decoder judges its source instead of writing a target."""
+    return type(model).__name__.endswith(("ForSequenceClassification", "ForQuestionAnswering"))
+
+
+def _shifted(model: Any, tokenizer: Any, labels: list[int], axis: Axis) -> tuple[list[int], Axis]:
+    """Return what the decoder reads when it is to write ``labels``, which ``axis`` describes."""
     ids = _shift_right(model, labels)
+    names = token_labels(pieces_of(tokenizer, ids))
     if ids[1:] != labels[:-1]:  # a model of its own mind: its tokens, without places
-        names = token_labels(pieces_of(tokenizer, ids))
-        return ids, Axis.of_labels("target", names), notes
-    (start,) = token_labels(pieces_of(tokenizer, ids[:1]))
-    positions = (Position(start, role="special"), *axis.positions[:-1])
-    return ids, Axis("target", positions, axis.text), notes
+        return ids, Axis.of_labels("target", names)
+    positions = (Position(names[0], role="special"), *axis.positions[:-1])
+    return ids, Axis("target", positions, axis.text)
 
 
 class _AsTarget:
@@ -154,15 +172,24 @@ class _AsTarget:
 
 
 def _shift_right(model: Any, labels: list[int]) -> list[int]:
-    """Return what the decoder reads when it is to write ``labels``: a start token goes first."""
+    """Return ``labels`` behind a start token, by the model's own function where it has one."""
+    config, tensor = model.config, torch.tensor([labels], device=model.device)
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    starts = (getattr(config, name, None) for name in names)
+    start = next((token for token in starts if token is not None), None)
+    if start is None:
+        raise InvalidInput(f"{type(model).__name__}: config.json names no decoder_start_token_id")
+    shift = getattr(sys.modules[type(model).__module__], "shift_tokens_right", None)
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
-        shifted = model.prepare_decoder_input_ids_from_labels(labels=torch.tensor([labels]))
-        return [int(token) for token in shifted[0]]
-    config = model.config
-    for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
-        if (start := getattr(config, name, None)) is not None:
-            return [int(start), *labels[:-1]]
-    raise InvalidInput(f"{type(model).__name__}: config.json names no decoder_start_token_id")
+        shifted = model.prepare_decoder_input_ids_from_labels(labels=tensor)
+    elif hasattr(model, "_shift_right"):  # T5 and its kin
+        shifted = model._shift_right(tensor)
+    elif shift is not None:  # BART and its kin; mBART's has no start token, it turns the text round
+        arguments = (tensor, getattr(config, "pad_token_id", None), start)
+        shifted = shift(*arguments[: len(inspect.signature(shift).parameters)])
+    else:
+        return [int(start), *labels[:-1]]
+    return [int(token) for token in shifted[0]]
 
 
 def _generate(

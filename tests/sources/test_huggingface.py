@@ -119,6 +119,44 @@ def test_without_a_target_the_model_writes_one(request, name):
     assert len(axis) == ids.shape[1]
 
 
+HEADS = [
+    "T5ForSequenceClassification",
+    "BartForQuestionAnswering",
+    "MBartForQuestionAnswering",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_decoder_that_reads_the_source_gets_it_as_the_model_would(copy, request, head):
+    kind = head.partition("For")[0]
+    folder = copy(
+        request.getfixturevalue("t5" if kind == "T5" else "bart"),
+        architectures=[head],
+        model_type=kind.lower(),
+    )
+    source = opened(folder, "hello world hello")
+    by_hand = source.model(**source.call.kwargs)[0]
+    without = {k: v for k, v in source.call.kwargs.items() if k != "decoder_input_ids"}
+    assert torch.equal(by_hand, source.model(**without)[0])
+    (_, read), (_, written) = source.call.axes
+    assert written.labels[1:] == read.labels[:-1]
+    assert written.positions[0].role == "special"
+    assert "the decoder reads the source as well, one place later" in source.provenance.notes
+    with pytest.raises(InvalidOption, match="judges its source and writes nothing"):
+        opened(folder, target="x")
+
+
+@pytest.mark.parametrize("head", ["T5Model", "BartModel"])
+def test_a_bare_encoder_decoder_needs_a_target(copy, request, head):
+    folder = copy(request.getfixturevalue(head[:-5].lower()), architectures=[head])
+    with pytest.raises(InvalidInput, match=f"{head} has no head to generate with; .* --target"):
+        opened(folder)
+    ids = opened(folder, target="who").call.kwargs["decoder_input_ids"]
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
+    labels = torch.tensor([[*ids[0, 1:].tolist(), 1]])
+    assert ids.tolist() == model.prepare_decoder_input_ids_from_labels(labels).tolist()
+
+
 def test_the_task_head_is_the_one_that_the_config_names(copy, gpt2, minilm):
     assert type(opened(gpt2).model).__name__ == "GPT2LMHeadModel"
     assert type(opened(minilm).model).__name__ == "BertModel"

@@ -63,7 +63,7 @@ def test_a_folder_may_end_like_a_run(tmp_path):
 
 
 def test_an_unknown_demo_lists_the_known_ones():
-    with pytest.raises(UnknownModel, match=r"no such demo; there are text, translate$"):
+    with pytest.raises(UnknownModel, match=r"no such demo; there are text, translate"):
         open_source(Request("demo:nothing", "x"))
 
 

@@ -38,9 +38,10 @@ def sigmoid(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> No
 
 @recorder(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm)
 def matmul(
-    watch: Watch, output: torch.Tensor, left: torch.Tensor, right: torch.Tensor, **kwargs: Any
+    watch: Watch, output: torch.Tensor, left: torch.Tensor, *args: Any, **kwargs: Any
 ) -> None:
     """Record ``weights @ values``, or ``valuesᵀ @ weightsᵀ``."""
+    right = args[0] if args else _named(kwargs, "other", "mat2", "tensor2")
     _first_operand_wins(watch, output, left, right)
     if left.dim() < 2 or right.dim() < 2:
         return
@@ -59,20 +60,23 @@ def matmul(
 
 @recorder(torch.baddbmm, torch.Tensor.baddbmm)
 def baddbmm(
-    watch: Watch,
-    output: torch.Tensor,
-    added: torch.Tensor,
-    left: torch.Tensor,
-    right: torch.Tensor,
-    **kwargs: Any,
+    watch: Watch, output: torch.Tensor, added: torch.Tensor, *args: Any, **kwargs: Any
 ) -> None:
     """Record ``beta · added + alpha · weights @ values``."""
+    left = args[0] if args else _named(kwargs, "batch1")
+    right = args[1] if len(args) > 1 else _named(kwargs, "batch2")
     _first_operand_wins(watch, output, left, right)
     followed = state_of(watch, left)
     if isinstance(followed, Followed):
         with quietly(output):
             rest = (output - kwargs.get("beta", 1) * added) / kwargs.get("alpha", 1)
         record(watch, followed, Matrices(left, right, rest, right, followed.clean))
+
+
+def _named(kwargs: dict[str, Any], *names: str) -> torch.Tensor:
+    """Return the argument with one of these names; torch has several for one thing."""
+    tensor: torch.Tensor = next(kwargs[name] for name in names if name in kwargs)
+    return tensor
 
 
 @recorder(torch.einsum)

@@ -37,16 +37,22 @@ class Layout:
         return tensor.reshape(math.prod(tensor.shape[:-2]), *tensor.shape[-2:])
 
 
-def layout_of(lead: Sequence[int], stream: Stream | None, example: int) -> Layout | str:
+def layout_of(shape: Sequence[int], stream: Stream | None, example: int) -> Layout | str:
     """Return how to pick an example, or in words why it cannot be told.
 
     Args:
-        lead: the dimensions before (position, width) of the queries.
+        shape: of the weights, ``(…, query, key)``.
         stream: what the queries belong to; its batch size is what the first dimension is held
             against.
         example: which example.
     """
+    *lead, queries, keys = shape
     batch = stream.batch if stream is not None else None
+    if stream is not None and _at_each_position(lead, queries, keys, stream):
+        return (
+            f"it mixes {keys} things at each of the {stream.length} positions, "
+            "not positions with each other"
+        )
     if not lead:
         return Layout(0, None)
     first, *rest = lead
@@ -56,6 +62,14 @@ def layout_of(lead: Sequence[int], stream: Stream | None, example: int) -> Layou
         reason = f"one leading dimension of {first}, read as heads of one example"
         return Layout(0, None, () if batch == 1 else (reason,))
     return _merged(first, batch, example)
+
+
+def _at_each_position(lead: Sequence[int], queries: int, keys: int, stream: Stream) -> bool:
+    """Tell whether the positions are not what is attended over, but what it happens at."""
+    length, batch = stream.length, stream.batch
+    if length is None or batch is None or max(queries, keys) >= length:
+        return False
+    return length in lead[1:] or tuple(lead) == (batch * length,)
 
 
 def _batch_first(first: int, batch: int | None, example: int) -> Layout | str:

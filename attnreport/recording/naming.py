@@ -16,6 +16,8 @@ _LOCALS = ("self", "module")
 _ATTENTION_WORDS = ("attention", "attn")
 # A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
 _OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool")
+# Small parts that some models put under such a path.
+_OTHER_CLASSES = ("conv", "gate", "bottleneck", "hyper")
 
 
 class Names:
@@ -53,7 +55,7 @@ class Names:
         """Tell whether this module, or one it is part of, is called attention."""
         parts = path.split(".")
         parents = (".".join(parts[: place + 1]) for place in range(len(parts)))
-        return any(_is_called_attention(parent, self._modules[parent]) for parent in (parents))
+        return any(_is_called_attention(parent, self._modules[parent]) for parent in parents)
 
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
@@ -92,6 +94,8 @@ def _is_called_attention(path: str, module: torch.nn.Module) -> bool:
         return False
     words = (path.rpartition(".")[2].lower(), kind.__name__.lower())
     if any(other in word for word in words for other in _OTHER_WORDS):
+        return False
+    if any(other in words[1] for other in _OTHER_CLASSES):
         return False
     return any(word in text for text in words for word in _ATTENTION_WORDS)
 

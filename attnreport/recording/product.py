@@ -60,7 +60,9 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         return
     origin.used = True
     queries = watch.streams.of(product.weights if product.rows is None else product.rows)
-    layout = layout_of(product.output.shape[:-2], queries, watch.example)
+    layout = layout_of(
+        (*product.output.shape[:-1], product.weights.shape[-1]), queries, watch.example
+    )
     if isinstance(layout, str):
         watch.miss(origin.call, layout)
         return

@@ -16,6 +16,7 @@ import torch
 from attnreport.axis import Axis
 from attnreport.errors import AttentionNotFound, InvalidInput
 from attnreport.recording import (  # noqa: F401 - each registers what it reads
+    flex,
     handwritten,
     lookup,
     multihead,
@@ -24,6 +25,7 @@ from attnreport.recording import (  # noqa: F401 - each registers what it reads
 )
 from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.origin import complete
 from attnreport.recording.watch import Watch
 from attnreport.run import LedgerEntry, Provenance, Run
@@ -92,6 +94,7 @@ def capture(
     with contextlib.ExitStack() as stack:
         notes = _run_compiled_parts_eagerly(model, stack)
         stack.enter_context(unseen_by_fast_paths(Watch))
+        stack.enter_context(kernels_seen_by(watch))
         stack.enter_context(watch)
         yield Recording(model, watch, notes)
 

@@ -44,7 +44,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     queries = watch.streams.of(query)
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
-    layout = layout_of(query.shape[:-2], queries, watch.example)
+    layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
     if isinstance(layout, str):
         watch.miss(_CALL, layout)
         return

@@ -36,12 +36,20 @@ class Stream:
         rank: which of two streams wins where they meet.
         axis: what its positions stand for, where somebody said so.
         batch: how many examples the input held; None where its shape does not tell.
+        length: how many positions the input held; None where its shape does not tell.
     """
 
-    def __init__(self, rank: Rank, axis: Axis | None = None, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        rank: Rank,
+        axis: Axis | None = None,
+        batch: int | None = None,
+        length: int | None = None,
+    ) -> None:
         self.rank = rank
         self.axis = axis
         self.batch = batch
+        self.length = length
 
 
 class Tag:
@@ -91,7 +99,8 @@ class Streams:
             self._tags[id(tensor)] = Tag(tensor, stream, executed=name.rpartition(".")[0])
         for tensor, axis in axes:
             batch = tensor.shape[0] if tensor.dim() > 1 else None
-            self._tags[id(tensor)] = Tag(tensor, Stream(Rank.DESCRIBED, axis, batch))
+            stream = Stream(Rank.DESCRIBED, axis, batch, len(axis))
+            self._tags[id(tensor)] = Tag(tensor, stream)
 
     def tag(self, tensor: torch.Tensor) -> Tag | None:
         """Return what is known of a tensor, or None if it was never seen."""
@@ -146,7 +155,8 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     # Ids are (batch, position), pictures (batch, channel, …); three dimensions of floats may be
     # (batch, position, width) or (position, batch, width), and nothing tells which.
     batch = tensor.shape[0] if tensor.dim() > 1 and not (floats and tensor.dim() < 4) else None
-    return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=batch)
+    length = tensor.shape[1] if tensor.dim() == 2 and not floats else None
+    return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=batch, length=length)
 
 
 def _tensors_of(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:

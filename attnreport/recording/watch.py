@@ -94,13 +94,17 @@ class Watch(TorchFunctionMode):
     ) -> Any:
         """Call the function, then look at what it did."""
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():
+            # The compiler follows this method too, to put it into what it compiles: show it
+            # nothing. What it made calls torch functions again where it runs them one by one.
+            return func(*args, **kwargs)
         if func is F.dropout:
-            self._try(func, following.before_dropout_in_place, args, kwargs)
+            self.attempt(func, following.before_dropout_in_place, args, kwargs)
         output = func(*args, **kwargs)
-        self._try(func, Watch._look, func, args, kwargs, output)
+        self.attempt(func, Watch._look, func, args, kwargs, output)
         return output
 
-    def _try(self, function: Any, action: Callable[..., None], *arguments: Any) -> None:
+    def attempt(self, function: Any, action: Callable[..., None], *arguments: Any) -> None:
         """Do something beside the call; our failure must not become the user's."""
         try:
             if torch._C._len_torch_function_stack():

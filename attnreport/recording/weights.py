@@ -39,7 +39,7 @@ def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
     Returns:
         ``(head, query, key)``.
     """
-    scores = _scores(query, key, scale)
+    scores = scores_of(query, key, scale)
     if causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores.masked_fill_(~allowed, -math.inf)
@@ -47,17 +47,29 @@ def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
         scores.masked_fill_(~mask, -math.inf)
     elif mask is not None:
         scores += mask.to(scores.dtype)
-    # The scores are ours, and large: every step that can writes over them.
+    return normalise(scores, may_be_blind=mask is not None, empty=empty)
+
+
+def normalise(scores: torch.Tensor, *, may_be_blind: bool, empty: float = 0.0) -> torch.Tensor:
+    """Return the softmax over the last dimension; the scores are written over.
+
+    Args:
+        scores: ``(head, query, key)``, -infinity where nothing may be looked at.
+        may_be_blind: whether there may be rows that may look at nothing.
+        empty: what such a row is filled with.
+    """
     blind = None
-    if mask is not None and scores.numel():
+    if may_be_blind and scores.numel():
         blind = scores.amax(dim=-1, keepdim=True) == -math.inf
+    # Scores are large: every step that can writes over them.
     weights = torch.softmax(scores, dim=-1, out=scores)
     if blind is not None and blind.any():
         weights.masked_fill_(blind, empty)
     return weights
 
 
-def _scores(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
+def scores_of(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
+    """Return query keyᵀ · scale as ``(head, query, key)``, at least in float32."""
     precise = torch.promote_types(query.dtype, torch.float32)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])

@@ -39,6 +39,14 @@ function listenToWindow(page) {
     page.state = page.stateOfAddress();
     page.show();
   });
+  // In a frame that has no address of its own such a link would lead to the page around it.
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+    if (!link || window.location.protocol !== "about:") return;
+    event.preventDefault();
+    page.state = page.stateOfAddress(link.getAttribute("href") ?? "");
+    page.show();
+  });
   page.dark.addEventListener("change", () => page.show());
   const stage = element("stage");
   let width = stage.clientWidth;

@@ -40,13 +40,13 @@ export class Page {
     this.overview = null;
   }
 
-  stateOfAddress() {
+  stateOfAddress(hash = window.location.hash) {
     const { layer, head } = this.report.shown;
     const choices = {
       views: Object.keys(VIEWS),
       sorts: ["layer", ...this.report.measures.map(({ name }) => name)],
     };
-    return stateOfHash(window.location.hash, this.shapes, choices, { layer, heads: [head] });
+    return stateOfHash(hash, this.shapes, choices, { layer, heads: [head] });
   }
 
   /** Draw the state. */

@@ -59,8 +59,19 @@ class Watch:
     pages: list[Page] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
 
-    def open(self, path: Path, *, fragment: str = "", ready: bool = True, **options) -> Page:
-        """Open a file in a context of its own; ``options`` are those of ``new_context``."""
+    def open(
+        self,
+        path: Path,
+        *,
+        fragment: str = "",
+        ready: bool = True,
+        expected: tuple[str, ...] = (),
+        **options,
+    ) -> Page:
+        """Open a file in a context of its own; ``options`` are those of ``new_context``.
+
+        Console messages that begin as one of ``expected`` does are the browser's, not the page's.
+        """
         options = {"viewport": {"width": 1280, "height": 900}, **options}
         context = self.browser.new_context(**options)
         self.contexts.append(context)
@@ -68,7 +79,7 @@ class Watch:
         context.add_init_script(_COUNT_VIOLATIONS)
         page = context.new_page()
         self.pages.append(page)
-        page.on("console", lambda message: self.seen.append(f"console: {message.text}"))
+        page.on("console", lambda message: self._console(message, expected))
         page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
         page.on("dialog", self._dialog)
         page.goto(path.as_uri() + fragment)
@@ -84,6 +95,10 @@ class Watch:
         for context in self.contexts:
             context.close()
         return self.seen
+
+    def _console(self, message, expected: tuple[str, ...]) -> None:
+        if not message.text.startswith(expected or "\0"):
+            self.seen.append(f"console: {message.text}")
 
     def _request(self, request) -> None:
         if not request.url.startswith(_LOCAL):

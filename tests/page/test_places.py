@@ -1,0 +1,115 @@
+"""The page where it is hard: no script, a frame without an origin, small screens, dark ones."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from browser import wait_until_ready
+from playwright.sync_api import expect
+from runs import small_run
+
+from attnreport import Report
+
+SIZES = [(1440, 900), (390, 844), (320, 640)]
+
+
+def test_without_script_heading_picture_and_table_are_there(page_of):
+    run = small_run(input_text="the cat saw the dog")
+    page = page_of(run, java_script_enabled=False, ready=False)
+    assert page.inner_text("h1") == "Attention of tiny"
+    assert page.inner_text("blockquote") == "the cat saw the dog"
+    assert page.locator("#heatmap-still svg").first.is_visible()
+    for label in run.attentions[0].keys.labels:
+        assert page.locator("#heatmap-still svg text", has_text=label).count() >= 2
+    rows = page.locator("#links-body tr")
+    assert rows.count() == 5
+    strongest = f"{run.attentions[0].weights[0, 2].max():.4f}"
+    assert strongest in rows.nth(2).inner_text()
+    assert "demo" not in page.inner_text("dl")
+    assert not page.locator("#controls").is_visible()
+    assert not page.locator("#heatmap-live").is_visible()
+    assert not page.locator("#readout").is_visible()
+
+
+def test_without_script_a_long_picture_is_pooled_and_says_so(page_of):
+    page = page_of(small_run(queries=100), java_script_enabled=False, ready=False)
+    assert "the largest weight in a block of 4 × 4 positions" in " ".join(
+        page.inner_text("#heatmap-still").split()
+    )
+
+
+def test_with_script_the_live_picture_takes_the_still_ones_place(page_of):
+    page = page_of(small_run())
+    assert page.locator("#heatmap-live").is_visible()
+    assert not page.locator("#heatmap-still").is_visible()
+    assert page.locator("#controls").is_visible()
+    assert page.locator("#readout").is_visible()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: str(size[0]))
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_no_sideways_scrolling(size, theme, script, page_of):
+    run = small_run(
+        layers=3,
+        heads=12,
+        queries=24,
+        model="sentence-transformers/" + "a-model-with-a-rather-long-name" * 4,
+        input_text="word" * 80,
+        command="attnreport build " + "x" * 300,
+    )
+    page = page_of(
+        run,
+        color_scheme=theme,
+        viewport={"width": size[0], "height": size[1]},
+        java_script_enabled=script,
+        ready=script,
+    )
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_ground_follows_the_theme(theme, page_of):
+    page = page_of(small_run(), color_scheme=theme)
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert colour == {"light": "rgb(251, 251, 253)", "dark": "rgb(16, 16, 22)"}[theme]
+
+
+def test_notebook_frame_becomes_ready_and_works(page_of):
+    frame_html = Report(small_run())._repr_html_()
+    page = page_of(f"<!doctype html><title>notebook</title>{frame_html}", ready=False)
+    frame = page.frames[1]
+    wait_until_ready(frame)
+    frame.select_option("#head-select", "2")
+    frame.wait_for_selector("#shown-title >> text=Layer 0, head 2")
+    assert frame.evaluate("self.origin") == "null"
+
+
+def test_link_inside_a_notebook_frame_stays_in_the_page(page_of):
+    # Head 1 always looks at the token before: a head worth a look, so the page links to it.
+    run = small_run(layers=1, heads=2, queries=12)
+    weights = run.attentions[0].weights.copy()
+    weights[1] = np.eye(12, k=-1)
+    weights[1, 0, 0] = 1
+    run = replace(run, attentions=(replace(run.attentions[0], weights=weights),))
+    page = page_of(f"<!doctype html><title>book</title>{Report(run)._repr_html_()}", ready=False)
+    frame = page.frames[1]
+    wait_until_ready(frame)
+    frame.locator(".notable a", has_text="head 1 attends to the previous token").click()
+    expect(frame.locator("#shown-title")).to_have_text("Layer 0, head 1")
+
+
+def test_page_inside_a_frame_that_forbids_scripts_is_whole(page_of):
+    inside = html.escape(Report(small_run()).html())
+    page = page_of(
+        f'<!doctype html><title>mail</title><iframe sandbox srcdoc="{inside}"></iframe>',
+        ready=False,
+        expected=("Blocked script execution in 'about:srcdoc'",),
+    )
+    frame = page.frame_locator("iframe")
+    assert frame.locator("h1").inner_text() == "Attention of tiny"
+    assert frame.locator("#heatmap-still svg").first.is_visible()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from attnreport.axis import Axis
 from attnreport.charts import colourbar, still_heatmap
 from attnreport.charts.picture import code_error
 from attnreport.measures import (
@@ -111,6 +112,7 @@ class PageContext:
     title: str
     model: str
     input_text: str
+    written: tuple[tuple[str, str], ...]
     facts: tuple[Fact, ...]
     warnings: tuple[Notice, ...]
     normalised: bool
@@ -144,6 +146,7 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         title=_title(model, run.provenance.input_text),
         model=model,
         input_text=run.provenance.input_text,
+        written=_written(run),
         facts=_facts(run),
         warnings=_warnings(run),
         normalised=all(attention.normalised for attention in run.attentions),
@@ -204,6 +207,20 @@ def _title(model: str, text: str) -> str:
     title = f"Attention of {model}" + (f": {text}" if text else "")
     title = " ".join(title.split())
     return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"
+
+
+def _written(run: Run) -> tuple[tuple[str, str], ...]:
+    """Return the name of every axis that the model continued itself, and what it wrote."""
+    texts = ((axis.name, _generated_text(axis)) for axis in run.axes)
+    return tuple((name, text) for name, text in texts if text)
+
+
+def _generated_text(axis: Axis) -> str:
+    written = [position for position in axis if position.role == "generated"]
+    spans = [position.span for position in written if position.span is not None]
+    if axis.text is not None and len(spans) == len(written) and spans:
+        return axis.text[spans[0][0] : spans[-1][1]]
+    return "".join(position.label for position in written)
 
 
 def _facts(run: Run) -> tuple[Fact, ...]:

@@ -1,7 +1,7 @@
 // @ts-check
 // The arrow graph: queries on the left, keys on the right, the strongest weights as lines.
 import { mountChart, pointIn } from "./chart.js";
-import { element } from "./dom.js";
+import { element, filled, made } from "./dom.js";
 import { strongestEdges } from "./edges.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -64,6 +64,17 @@ export class Arrows {
       .data("queries", names(scene.queries.labels, 0, row))
       .data("keys", names(scene.keys.labels, 1, column));
     element("arrows-words").textContent = words(edges, share, row >= 0 || column >= 0);
+    filled(element("arrows-legend"), this.legend(scene.state.heads));
+  }
+
+  /** Which colour is which head, where there are several. @param {number[]} heads */
+  legend(heads) {
+    if (heads.length < 2) return [];
+    return heads.flatMap((head, part) => {
+      const swatch = made("span", "", "swatch");
+      swatch.style.backgroundColor = this.colours[part % this.colours.length];
+      return [swatch, `head ${head} `];
+    });
   }
 
   /** An S-shaped line: it leaves and arrives level, so that lines to one name run together.

@@ -27,11 +27,21 @@ async function start() {
   document.documentElement.dataset.ready = "true";
 }
 
+function openHelp() {
+  /** @type {HTMLDialogElement} */ (element("help")).showModal();
+}
+
 /** @param {Page} page */
 function listenToWindow(page) {
+  element("open-help").addEventListener("click", openHelp);
+  element("close-help").addEventListener("click", (event) => {
+    event.preventDefault(); // the policy lets no form be sent, not even to close its dialog
+    /** @type {HTMLDialogElement} */ (element("help")).close();
+  });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement;
     if (typing || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "?") openHelp();
     if (event.key === "[") page.step(-1);
     if (event.key === "]") page.step(1);
   });

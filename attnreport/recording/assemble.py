@@ -14,6 +14,7 @@ import torch
 
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
+from attnreport.recording.padding import without_padding
 from attnreport.recording.stitching import stitch
 from attnreport.run import Attention, Kind, LedgerEntry
 
@@ -47,7 +48,8 @@ def assemble(watch: Watch) -> Assembled:
         if attention is not None:
             attentions.append(attention)
     ledger += _not_captured(watch, ledger)
-    return Assembled(tuple(attentions), tuple(ledger))
+    shown, notes = without_padding(attentions)
+    return Assembled(shown, tuple(ledger), notes)
 
 
 def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, Attention | None]:

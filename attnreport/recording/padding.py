@@ -1,0 +1,89 @@
+"""Leave out the padding of the chosen example, where nothing looks at it.
+
+Knows what tokenizers call padding and what the weights say; a name alone is not believed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attnreport.axis import Axis
+from attnreport.run import Attention, Weights
+
+_PAD = re.compile(r"[\[<]\|?pad\|?[\]>]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Say what is left of an axis, and how many positions are not."""
+
+    keep: slice
+    axis: Axis
+    removed: int
+
+
+def without_padding(
+    attentions: Sequence[Attention],
+) -> tuple[tuple[Attention, ...], tuple[str, ...]]:
+    """Return the attentions without padded rows and columns, and notes on what was done.
+
+    Padding is cut where it is at an end of an axis, carries a tokenizer's label for it, and no
+    other position gives it any weight in any layer.
+    """
+    cuts: dict[Axis, _Cut] = {}
+    notes = []
+    for axis in dict.fromkeys(side for each in attentions for side in (each.queries, each.keys)):
+        cut = _cut(axis)
+        if cut is None:
+            continue
+        if all(_unseen(each, axis, cut) for each in attentions):
+            cuts[axis] = cut
+            notes.append(
+                f"{cut.removed} padding positions of {axis.name!r} are left out: "
+                "no other position looks at them"
+            )
+        else:
+            notes.append(f"the padding of {axis.name!r} is shown: other positions look at it")
+    return tuple(_without(each, cuts) for each in attentions), tuple(notes)
+
+
+def _cut(axis: Axis) -> _Cut | None:
+    real = [place for place, label in enumerate(axis.labels) if not _PAD.fullmatch(label)]
+    if not real:
+        return None
+    keep = slice(real[0], real[-1] + 1)
+    removed = len(axis) - (keep.stop - keep.start)
+    if not removed:
+        return None
+    return _Cut(keep, Axis(axis.name, axis.positions[keep], axis.text), removed)
+
+
+def _unseen(attention: Attention, axis: Axis, cut: _Cut) -> bool:
+    """Tell whether no row that stays looks at a column that goes."""
+    if attention.keys != axis:
+        return True
+    weights: Weights = attention.weights
+    own = _cut(attention.queries)
+    if own is not None:
+        weights = weights[:, own.keep]
+    return not (np.any(weights[..., : cut.keep.start]) or np.any(weights[..., cut.keep.stop :]))
+
+
+def _without(attention: Attention, cuts: dict[Axis, _Cut]) -> Attention:
+    rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
+    if rows is None and columns is None:
+        return attention
+    kept_rows = slice(None) if rows is None else rows.keep
+    kept_columns = slice(None) if columns is None else columns.keep
+    sink = attention.sink
+    return replace(
+        attention,
+        weights=np.ascontiguousarray(attention.weights[:, kept_rows, kept_columns]),
+        queries=attention.queries if rows is None else rows.axis,
+        keys=attention.keys if columns is None else columns.axis,
+        sink=None if sink is None else np.ascontiguousarray(sink[:, kept_rows]),
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attnreport.errors import InvalidRun
+from attnreport.picture import Picture
 
 Role = Literal["input", "generated", "special"]
 Span = tuple[int, int]
@@ -60,13 +61,17 @@ class Axis:
         name: what the sequence is called on the page: ``"source"``, ``"target"``, ``"text"``.
         positions: the positions in order.
         text: the text that the spans count characters of, or None.
+        picture: the picture that the boxes count pixels of; None where it was not kept, and then
+            boxes tell places, but nothing can be laid over them.
     """
 
     name: str
     positions: tuple[Position, ...]
     text: str | None = None
+    picture: Picture | None = None
 
     def __post_init__(self) -> None:
+        self._check_boxes()
         for index, position in enumerate(self.positions):
             if position.span is None:
                 continue
@@ -76,6 +81,22 @@ class Axis:
                 raise InvalidRun(
                     f"axis {self.name!r}: position {index} has span {position.span}, "
                     f"but the text has {len(self.text)} characters"
+                )
+
+    def _check_boxes(self) -> None:
+        if self.picture is None:
+            return
+        width, height = self.picture.width, self.picture.height
+        # A box is computed: the last one may miss the edge by a rounding error.
+        slack = 1e-6 * max(width, height)
+        for index, position in enumerate(self.positions):
+            if position.box is None:
+                continue
+            x0, y0, x1, y1 = position.box
+            if min(x0, y0) < -slack or x1 > width + slack or y1 > height + slack:
+                raise InvalidRun(
+                    f"axis {self.name!r}: position {index} has box {position.box}, but the "
+                    f"picture has {width} × {height} pixels"
                 )
 
     def __len__(self) -> int:

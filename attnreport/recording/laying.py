@@ -6,7 +6,7 @@ Knows streams, names and lengths; has no weights in its hands.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from attnreport.axis import Axis, Position
@@ -74,17 +74,18 @@ def _whole(described: Axis | None, name: str, part: Part) -> Axis:
         return described
     if described is not None and len(described) in (part.stop, part.prompt):
         positions = described.positions
-        text = described.text
+        text, picture = described.text, described.picture
     else:
         known = part.stop if part.prompt is None else part.prompt
         positions = tuple(Position(str(place)) for place in range(known))
-        text = None
+        text, picture = None, None
     more = range(len(positions), part.stop)
-    return Axis(name, positions + tuple(Position(str(x), role="generated") for x in more), text)
+    made = tuple(Position(str(x), role="generated") for x in more)
+    return Axis(name, positions + made, text, picture)
 
 
 def _cut(axis: Axis, part: Part) -> Axis:
-    return Axis(axis.name, axis.positions[part.start : part.stop], axis.text)
+    return replace(axis, positions=axis.positions[part.start : part.stop])
 
 
 def _names(found: Sequence[Found]) -> dict[Stream | None, str]:

@@ -80,9 +80,15 @@ def move_call(call: Call, device: torch.device) -> Call:
 
 
 def check_axes(call: Call) -> None:
-    """Raise ``InvalidInput`` where an axis is not as long as the tensor it describes."""
+    """Raise ``InvalidInput`` where an axis is not as long as the tensor it describes.
+
+    How many positions a picture ``(batch, channel, …)`` becomes, the model says later: capture
+    checks that against every attention.
+    """
     for tensor, axis in call.axes:
         shape = tuple(tensor.shape)
+        if tensor.is_floating_point() and len(shape) > 3:
+            continue
         if len(shape) < 2 or shape[1] != len(axis):
             raise InvalidInput(
                 f"axis {axis.name!r} has {len(axis)} positions, but the tensor it describes has "

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -153,10 +152,12 @@ def test_help_is_fast_and_needs_no_torch():
         "import sys; from attnreport.cli import main; code = main(['build', '--help']); "
         "sys.exit(code or any(m in sys.modules for m in ('torch', 'altair', 'transformers')))"
     )
-    start = time.perf_counter()
+    before = os.times()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.perf_counter() - start < 2  # 0.35 s alone; torch by itself takes as long as this
+    after = os.times()
+    # Time of the processor, so that a busy machine does not count: 0.3 s, torch alone takes 2 s.
+    assert after.children_user - before.children_user < 1
 
 
 def test_drawing_a_saved_run_needs_no_torch(folder):

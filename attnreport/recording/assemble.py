@@ -14,9 +14,9 @@ import torch
 
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
-from attnreport.recording.padding import without_padding
+from attnreport.recording.padding import array_without, padding_of, without
 from attnreport.recording.stitching import stitch
-from attnreport.run import Attention, Kind, LedgerEntry
+from attnreport.run import Attention, Kind, LedgerEntry, Weights
 
 if TYPE_CHECKING:
     from attnreport.recording.watch import Found, Watch
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Hold the three parts of a Run that a watch can give."""
+    """Hold the parts of a Run that a watch can give, and gradients in the order of attentions."""
 
     attentions: tuple[Attention, ...]
     ledger: tuple[LedgerEntry, ...]
     notes: tuple[str, ...] = ()
+    gradients: tuple[Weights | None, ...] = ()
 
 
 def assemble(watch: Watch) -> Assembled:
     """Return what a watch saw as attentions and ledger, in the order of execution."""
     attentions: list[Attention] = []
+    gradients: list[Weights | None] = []
     ledger: list[LedgerEntry] = []
     seen = stitch(watch.found)
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
@@ -47,9 +49,18 @@ def assemble(watch: Watch) -> Assembled:
         ledger.append(entry)
         if attention is not None:
             attentions.append(attention)
+            gradients.append(found.gradient)
     ledger += _not_captured(watch, ledger)
-    shown, notes = without_padding(attentions)
-    return Assembled(shown, tuple(ledger), notes)
+    cuts, notes = padding_of(attentions)
+    return Assembled(
+        tuple(without(attention, cuts) for attention in attentions),
+        tuple(ledger),
+        notes,
+        tuple(
+            None if gradient is None else array_without(gradient, attention, cuts)
+            for gradient, attention in zip(gradients, attentions, strict=True)
+        ),
+    )
 
 
 def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, Attention | None]:

@@ -55,7 +55,9 @@ def matmul(
     state = state_of(watch, right)
     if isinstance(state, Followed):
         clean = None if state.clean is None else state.clean.mT
-        record(watch, state, Matrices(right.mT, left.mT, output.mT, left, clean, right))
+        record(
+            watch, state, Matrices(right.mT, left.mT, output.mT, left, clean, right, lambda g: g.mT)
+        )
 
 
 @recorder(torch.baddbmm, torch.Tensor.baddbmm)
@@ -99,7 +101,7 @@ def einsum(watch: Watch, output: torch.Tensor, equation: Any, *operands: Any) ->
         weights, values = operands[place], operands[1 - place]
         clean = None if followed.clean is None else product.weights(followed.clean)
         arranged = product.arrange(weights, values, output)
-        record(watch, followed, Matrices(*arranged, values, clean, weights))
+        record(watch, followed, Matrices(*arranged, values, clean, weights, product.weights))
         return
 
 

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.gradients import Arrange, await_gradient, through_values
 from attnreport.recording.laying import Part
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
@@ -93,6 +94,21 @@ class _Example:
 
     def attend(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weights ``(head, query, key)`` and output ``(query, width)``."""
+        weights, value = self._weights_and_values()
+        # (head, query, width) to (query, head · width)
+        joined = mix(weights, value).transpose(0, 1).flatten(1)
+        matrix, bias = self.out
+        bias = None if bias is None else bias.to(joined.dtype)
+        return weights, F.linear(joined, matrix.to(joined.dtype), bias)
+
+    def gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Return the gradient at the weights from the one at the output ``(query, width)``."""
+        _, value = self._weights_and_values()
+        joined = gradient @ self.out[0].to(gradient.dtype)
+        at_weights = through_values(_heads(joined, self.heads), value)
+        return at_weights[..., : at_weights.shape[-1] - len(self.extra)]
+
+    def _weights_and_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         projected = zip(self.inputs, self.matrices, self.biases, strict=True)
         query, key, value = (_heads(F.linear(*parts), self.heads) for parts in projected)
         key = key if self.static[0] is None else self.static[0]
@@ -103,11 +119,7 @@ class _Example:
         if mask is not None:
             mask = F.pad(mask, (0, len(self.extra)))
         weights = softmax_weights(query, key, mask=mask, causal=self.causal, empty=self.empty)
-        # (head, query, width) to (query, head · width)
-        joined = mix(weights, value).transpose(0, 1).flatten(1)
-        matrix, bias = self.out
-        bias = None if bias is None else bias.to(joined.dtype)
-        return weights, F.linear(joined, matrix.to(joined.dtype), bias)
+        return weights, value
 
 
 @recorder(F.multi_head_attention_forward)
@@ -126,7 +138,10 @@ def multi_head_attention_forward(
     def read() -> _Reading:
         one = _functional(call, pick, example if batched else 0)
         dropout = call.dropout_p if call.training else 0.0
-        return _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra))
+        reading = _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra))
+        if not dropout:
+            reading.gradient = lambda gradient: one.gradient(pick(gradient))
+        return reading
 
     batch = call.query.shape[1] if batched else 1
     seen = _Seen("multi_head_attention_forward", call.query, call.key, output[0], batch)
@@ -264,6 +279,7 @@ class _Reading:
     output: torch.Tensor
     dropout: float = 0.0
     extra: int = 0
+    gradient: Arrange | None = None
 
 
 @dataclass
@@ -316,6 +332,8 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         found.sink = to_host(weights[..., -extra:].sum(dim=-1))
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
     watch.keep(found)
+    if reading.gradient is not None:
+        await_gradient(watch, found, seen.output, reading.gradient)
 
 
 def _heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:

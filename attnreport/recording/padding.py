@@ -6,7 +6,7 @@ Knows what tokenizers call padding and what the weights say; a name alone is not
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ _PAD = re.compile(r"[\[<]\|?pad\|?[\]>]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """Say what is left of an axis, and how many positions are not."""
 
     keep: slice
@@ -26,15 +26,13 @@ class _Cut:
     removed: int
 
 
-def without_padding(
-    attentions: Sequence[Attention],
-) -> tuple[tuple[Attention, ...], tuple[str, ...]]:
-    """Return the attentions without padded rows and columns, and notes on what was done.
+def padding_of(attentions: Sequence[Attention]) -> tuple[dict[Axis, Cut], tuple[str, ...]]:
+    """Return what is to be cut from which axis, and notes on what was found.
 
     Padding is cut where it is at an end of an axis, carries a tokenizer's label for it, and no
     other position gives it any weight in any layer.
     """
-    cuts: dict[Axis, _Cut] = {}
+    cuts: dict[Axis, Cut] = {}
     notes = []
     for axis in dict.fromkeys(side for each in attentions for side in (each.queries, each.keys)):
         cut = _cut(axis)
@@ -48,10 +46,10 @@ def without_padding(
             )
         else:
             notes.append(f"the padding of {axis.name!r} is shown: other positions look at it")
-    return tuple(_without(each, cuts) for each in attentions), tuple(notes)
+    return cuts, tuple(notes)
 
 
-def _cut(axis: Axis) -> _Cut | None:
+def _cut(axis: Axis) -> Cut | None:
     real = [place for place, label in enumerate(axis.labels) if not _PAD.fullmatch(label)]
     if not real:
         return None
@@ -59,10 +57,10 @@ def _cut(axis: Axis) -> _Cut | None:
     removed = len(axis) - (keep.stop - keep.start)
     if not removed:
         return None
-    return _Cut(keep, Axis(axis.name, axis.positions[keep], axis.text), removed)
+    return Cut(keep, Axis(axis.name, axis.positions[keep], axis.text), removed)
 
 
-def _unseen(attention: Attention, axis: Axis, cut: _Cut) -> bool:
+def _unseen(attention: Attention, axis: Axis, cut: Cut) -> bool:
     """Tell whether no row that stays looks at a column that goes."""
     if attention.keys != axis:
         return True
@@ -73,17 +71,24 @@ def _unseen(attention: Attention, axis: Axis, cut: _Cut) -> bool:
     return not (np.any(weights[..., : cut.keep.start]) or np.any(weights[..., cut.keep.stop :]))
 
 
-def _without(attention: Attention, cuts: dict[Axis, _Cut]) -> Attention:
+def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
+    """Return the attention without padded rows and columns."""
     rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
     if rows is None and columns is None:
         return attention
-    kept_rows = slice(None) if rows is None else rows.keep
-    kept_columns = slice(None) if columns is None else columns.keep
     sink = attention.sink
     return replace(
         attention,
-        weights=np.ascontiguousarray(attention.weights[:, kept_rows, kept_columns]),
+        weights=array_without(attention.weights, attention, cuts),
         queries=attention.queries if rows is None else rows.axis,
         keys=attention.keys if columns is None else columns.axis,
-        sink=None if sink is None else np.ascontiguousarray(sink[:, kept_rows]),
+        sink=sink if sink is None or rows is None else np.ascontiguousarray(sink[:, rows.keep]),
     )
+
+
+def array_without(array: Weights, attention: Attention, cuts: Mapping[Axis, Cut]) -> Weights:
+    """Return ``(head, query, key)`` without what is cut from the attention it belongs to."""
+    rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
+    kept_rows = slice(None) if rows is None else rows.keep
+    kept_columns = slice(None) if columns is None else columns.keep
+    return np.ascontiguousarray(array[:, kept_rows, kept_columns])

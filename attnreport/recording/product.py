@@ -11,6 +11,7 @@ import torch
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import Followed
+from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import distance, mix, to_host
@@ -30,6 +31,7 @@ class Matrices:
         source: the values before they were arranged; their stream is the keys'.
         clean: the weights before dropout and mixing, where that differs.
         rows: the weights before they were arranged; their stream is the queries'.
+        arrange: arranges what has the shape of ``rows``, e.g. a gradient, as ``weights`` are.
     """
 
     weights: torch.Tensor
@@ -38,6 +40,7 @@ class Matrices:
     source: torch.Tensor
     clean: torch.Tensor | None = None
     rows: torch.Tensor | None = None
+    arrange: Arrange | None = None
 
 
 def record(watch: Watch, followed: Followed, product: Matrices) -> None:
@@ -81,6 +84,22 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     )
     _judge_rows(found, followed, sums)
     watch.keep(found)
+    if product.clean is None:
+        _await_gradient(watch, found, product, layout)
+
+
+def _await_gradient(watch: Watch, found: Found, product: Matrices, layout: Layout) -> None:
+    """The weights are in the user's own graph: their gradient only has to be arranged."""
+    lead, arrange = product.output.shape[:-2], product.arrange
+    if product.rows is None:
+        await_gradient(watch, found, product.weights, layout.pick)
+    elif arrange is not None:
+        await_gradient(
+            watch,
+            found,
+            product.rows,
+            lambda gradient: layout.pick(arrange(gradient).expand(*lead, -1, -1)),
+        )
 
 
 def _computed(product: Matrices, layout: Layout) -> tuple[torch.Tensor, float | None]:

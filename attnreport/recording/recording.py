@@ -28,7 +28,7 @@ from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.origin import complete
 from attnreport.recording.watch import Watch
-from attnreport.run import LedgerEntry, Provenance, Run
+from attnreport.run import LedgerEntry, Provenance, Run, Weights
 
 AxisLike = Axis | Sequence[str]
 
@@ -45,6 +45,15 @@ class Recording:
     def ledger(self) -> tuple[LedgerEntry, ...]:
         """Return every attention computation that was seen, captured or not."""
         return assemble(self._watch).ledger
+
+    @property
+    def gradients(self) -> tuple[Weights | None, ...]:
+        """Return d(scalar)/d(weights) for each of ``run().attentions``.
+
+        ``(head, query, key)`` float32 of the scalar that a backward inside the block began at,
+        added up over several backwards; None where none arrived, e.g. through dropout.
+        """
+        return assemble(self._watch).gradients
 
     def run(self, provenance: Provenance | None = None) -> Run:
         """Return the run.
@@ -69,6 +78,7 @@ def capture(
     *,
     axes: Sequence[tuple[torch.Tensor, AxisLike]] = (),
     example: int = 0,
+    gradients: bool = False,
 ) -> Iterator[Recording]:
     """Record the attention of every call of ``model`` inside the block.
 
@@ -80,6 +90,7 @@ def capture(
         axes: pairs of an input tensor, shape ``(batch, position, …)``, and its ``Axis`` or the
             labels of its positions, e.g. ``Call.axes``. Without them positions are numbered.
         example: which example of a batch to keep, from 0.
+        gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
 
     Raises:
         InvalidInput: an argument is not of this form.
@@ -90,11 +101,12 @@ def capture(
         >>> recording.run().attentions[0].weights.shape  # doctest: +SKIP
         (12, 9, 9)
     """
-    watch = Watch(model, _checked(model, axes, example), example)
+    watch = Watch(model, _checked(model, axes, example), example, gradients=gradients)
     with contextlib.ExitStack() as stack:
         notes = _run_compiled_parts_eagerly(model, stack)
         stack.enter_context(unseen_by_fast_paths(Watch))
         stack.enter_context(kernels_seen_by(watch))
+        stack.callback(watch.release)
         stack.enter_context(watch)
         yield Recording(model, watch, notes)
 

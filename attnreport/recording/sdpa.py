@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.gradients import await_gradient, through_values
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
@@ -57,18 +58,20 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         if _is_packed_step(query):
             # (key head, heads per group, key), one query: rows are heads here.
             weights = weights.reshape(-1, 1, weights.shape[-1])
-        watch.keep(
-            Found(
-                name=name,
-                call=_CALL,
-                weights=to_host(weights, ours=True),
-                queries=queries,
-                keys=watch.streams.of(key),
-                dtype=str(query.dtype).removeprefix("torch."),
-                residual=residual,
-                reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
-            )
-        )
+    found = Found(
+        name=name,
+        call=_CALL,
+        weights=to_host(weights, ours=True),
+        queries=queries,
+        keys=watch.streams.of(key),
+        dtype=str(query.dtype).removeprefix("torch."),
+        residual=residual,
+        reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
+    )
+    watch.keep(found)
+    if not dropout_p and weights.shape[1] == query.shape[-2]:
+        values = v.detach()
+        await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))
 
 
 def _is_packed_step(query: torch.Tensor) -> bool:

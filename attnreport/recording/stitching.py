@@ -119,6 +119,7 @@ def _joined(group: Sequence[Found], weights: Floats, rows: Part, columns: Part |
         reasons=[how, *reasons],
         query_part=rows,
         key_part=columns,
+        gradient=None,
     )
 
 

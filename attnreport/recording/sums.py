@@ -38,6 +38,7 @@ def _sum(watch: Watch, call: Called, product: Product) -> None:
         source=product.values,
         clean=None if clean is None else _rows(clean, keys, queries),
         rows=product.weights,
+        arrange=lambda gradient: _rows(gradient, keys, queries),
     )
     record(watch, product.followed, matrices)
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from attnreport.axis import Axis
 from attnreport.recording import following
@@ -45,6 +46,7 @@ class Found:
         reasons: what is to be known about it, for the ledger.
         query_part: which positions of their sequence the rows are, where not simply all.
         key_part: the same of the columns.
+        gradient: of the user's scalar with respect to the weights, once a backward brought it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Found:
     reasons: list[str] = field(default_factory=list)
     query_part: Part | None = None
     key_part: Part | None = None
+    gradient: NDArray[np.float32] | None = None
 
 
 class Watch(TorchFunctionMode):
@@ -68,18 +71,26 @@ class Watch(TorchFunctionMode):
         model: the model whose attention is wanted.
         axes: pairs of an input tensor and what its positions stand for.
         example: which example of the batch is kept.
+        gradients: whether gradients at the weights are wanted.
 
     Attributes:
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
     """
 
     def __init__(
-        self, model: torch.nn.Module, axes: Sequence[tuple[torch.Tensor, Axis]], example: int
+        self,
+        model: torch.nn.Module,
+        axes: Sequence[tuple[torch.Tensor, Axis]],
+        example: int,
+        *,
+        gradients: bool = False,
     ) -> None:
         super().__init__()
         self.names = Names(model)
         self.streams = Streams(axes, model)
         self.example = example
+        self.gradients = gradients
+        self.hooks: list[RemovableHandle] = []
         self.thread = threading.get_ident()
         self.found: list[Found | LedgerEntry] = []
         self.origins: list[following.Origin] = []
@@ -158,6 +169,11 @@ class Watch(TorchFunctionMode):
             stream is not None and (tag.stream is None or tag.stream.rank < stream.rank)
         ):
             self.streams.assign(tensor, stream)
+
+    def release(self) -> None:
+        """Take every hook off the user's tensors."""
+        for hook in self.hooks:
+            hook.remove()
 
     def keep(self, found: Found) -> None:
         """Take what a recorder found."""

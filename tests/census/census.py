@@ -1,0 +1,215 @@
+"""Count what a capture finds in every architecture of the installed transformers.
+
+    python tests/census/census.py [NAME ...] [--output table.tsv]
+
+Each architecture that can be built offline with tiny sizes runs three times: plain, captured, and
+with eager ``output_attentions``. The table says whether the output stayed bit-identical, how many
+attentions were found, how many of those that eager returns are among them, and what the ledger
+says of the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import copy
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import torch
+import transformers
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import contextlib
+
+import tiny
+
+import attnreport
+
+SECONDS = 60
+TOLERANCE = 2e-6
+
+
+@dataclass
+class Row:
+    """Hold what was found in one architecture.
+
+    Attributes:
+        name: model type.
+        status: "ok", or why it could not be built or run.
+        identical: whether the captured output is bit-identical to the plain one.
+        found: attentions in the run.
+        eager: attention tensors that eager returns.
+        matched: how many of those the run holds within the tolerance.
+        unchecked: attentions whose residual is above the tolerance or missing.
+        missed: what the ledger says was not captured.
+    """
+
+    name: str
+    status: str = "ok"
+    identical: bool = False
+    found: int = 0
+    eager: int = 0
+    matched: int = 0
+    unchecked: int = 0
+    missed: str = ""
+
+
+def examine(name: str) -> Row:
+    """Return the row of one architecture; whatever goes wrong is in its status."""
+    row = Row(name)
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(SECONDS)
+    try:
+        _fill(row)
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        row.status = words[:160]
+        if os.environ.get("CENSUS_DEBUG"):
+            traceback.print_exc()
+    finally:
+        signal.alarm(0)
+    return row
+
+
+def _too_long(*_: Any) -> None:
+    raise TimeoutError(f"took more than {SECONDS} s")
+
+
+def _fill(row: Row) -> None:
+    config, model, call, plain = _working(row.name)
+    with torch.no_grad():
+        torch.manual_seed(2)
+        with attnreport.capture(model) as recording:
+            output = list(tensors(model(**call)))
+    row.identical = len(plain) == len(output) and all(map(same, plain, output))
+    run = None
+    with contextlib.suppress(attnreport.AttentionNotFound):
+        run = recording.run()
+    held = run.attentions if run else ()
+    row.found = len(held)
+    row.unchecked = sum(not attention.checked for attention in held)
+    reasons = collections.Counter(
+        f"{entry.call}: {entry.reason}" for entry in recording.ledger if not entry.captured
+    )
+    row.missed = "; ".join(f"{count}× {reason}" for reason, count in reasons.items())
+    expected = list(_eager(config, call))
+    row.eager = len(expected)
+    row.matched = sum(any(_equal(weights, a.weights) for a in held) for weights in expected)
+
+
+def _working(name: str) -> tuple[Any, Any, dict[str, torch.Tensor], list[torch.Tensor]]:
+    """Return the first variant that runs plain: its config, model, call and output."""
+    first: Exception | None = None
+    for sizes in tiny.VARIANTS:
+        try:
+            config = tiny.config_of(name, sizes)
+            model = tiny.build(copy.deepcopy(config), None)
+            call = tiny.call_of(model)
+            with torch.no_grad():
+                torch.manual_seed(2)
+                return config, model, call, list(tensors(model(**call)))
+        except TimeoutError:
+            raise
+        except Exception as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _eager(config: Any, call: dict[str, torch.Tensor]) -> Iterator[torch.Tensor]:
+    try:
+        model = tiny.build(copy.deepcopy(config), "eager")
+        with torch.no_grad():
+            torch.manual_seed(2)
+            output = model(**call, output_attentions=True)
+    except (ValueError, TypeError):
+        return
+    for name in output:
+        if "attentions" in name:
+            yield from (x for x in tensors(output[name]) if x.dim() == 4)
+
+
+def _equal(weights: torch.Tensor, held: np.ndarray) -> bool:
+    if weights[0].shape != held.shape:
+        return False
+    return bool(np.nanmax(np.abs(weights[0].float().numpy() - held), initial=0) <= TOLERANCE)
+
+
+def same(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Tell whether two tensors are equal in every bit that means something."""
+    if before.shape != after.shape or before.dtype != after.dtype:
+        return False
+    if before.is_floating_point():
+        before, after = before.nan_to_num(7.5), after.nan_to_num(7.5)
+    return torch.equal(before, after)
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield every tensor in a nest of outputs."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors(item)
+
+
+def summary(rows: list[Row]) -> str:
+    """Return the figures of a whole census in a few lines."""
+    ran = [row for row in rows if row.status == "ok"]
+    return "\n".join(
+        (
+            f"architectures: {len(rows)}, ran here: {len(ran)}",
+            f"bit-identical: {sum(row.identical for row in ran)} of {len(ran)}",
+            f"attentions found: {sum(row.found for row in ran)}",
+            f"with a residual above its tolerance or none: {sum(row.unchecked for row in ran)}",
+            f"returned by eager: {sum(row.eager for row in ran)}, "
+            f"of these held within {TOLERANCE:g}: {sum(row.matched for row in ran)}",
+            f"architectures with a line in the ledger of something not captured: "
+            f"{sum(bool(row.missed) for row in ran)}",
+            f"architectures with nothing found and nothing said: "
+            f"{sum(not row.found and not row.missed for row in ran)}",
+        )
+    )
+
+
+def main() -> None:
+    """Run the census from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="model types; all without any")
+    parser.add_argument("--output", type=Path, help="write the table here, tab separated")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    rows = []
+    for name in options.names or tiny.names():
+        rows.append(examine(name))
+        _say("\t".join(map(str, astuple(rows[-1]))))
+    if options.output:
+        lines = [tuple(field.name for field in fields(Row)), *(astuple(row) for row in rows)]
+        options.output.write_text("\n".join("\t".join(map(str, line)) for line in lines) + "\n")
+    _say(summary(rows))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

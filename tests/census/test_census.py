@@ -1,0 +1,45 @@
+"""A sample of the census that fits into every run of the tests; census.py runs the whole."""
+
+import census
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SAMPLE = [
+    "albert",
+    "bart",
+    "bert",
+    "bloom",
+    "deberta-v2",
+    "dinov2",
+    "distilbert",
+    "electra",
+    "falcon",
+    "gemma2",
+    "gpt2",
+    "gpt_neox",
+    "gpt_oss",
+    "llama",
+    "marian",
+    "mistral",
+    "opt",
+    "phi",
+    "qwen3",
+    "roberta",
+    "t5",
+    "vit",
+    "wav2vec2",
+    "xlm",
+    "xlnet",
+]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_every_attention_of_an_architecture_is_found(name):
+    row = census.examine(name)
+    assert row.status == "ok"
+    assert row.identical
+    assert row.found > 0
+    assert row.matched == row.eager > 0
+    assert row.unchecked == 0
+    assert row.missed == ""

@@ -36,13 +36,12 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
     mask_mod_other_buffers: tuple[Any, ...] = (),
 ) -> None:
     """Record one call; shapes ``(batch, head, query, width)``, keys with as many heads or fewer."""
-    name = watch.names.current()
-    if name is None:
-        watch.outside += 1
-        return
     real = output[0]
     queries = watch.streams.of(query)
     watch.streams.assign(real, queries)
+    name = watch.wanted(_CALL)
+    if name is None:
+        return
     layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
     if isinstance(layout, str):
         watch.miss(_CALL, layout)

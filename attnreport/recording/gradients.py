@@ -53,6 +53,8 @@ def await_gradient(watch: Watch, found: Found, tensor: torch.Tensor, arrange: Ar
     def take(gradient: torch.Tensor) -> None:
         with without_modes(), quietly(gradient):
             arrived = to_host(arrange(gradient))
+        if found.heads is not None:
+            arrived = arrived[found.heads]
         # A second backward adds to the first, as it does in a parameter.
         found.gradient = arrived if found.gradient is None else found.gradient + arrived
 

@@ -120,14 +120,14 @@ def _record(watch: Watch, seen: _Seen) -> None:
     operands: list[Any] = [seen.given.get(name) for name in ("query", "key", "value")]
     query, key, value = operands
     output = seen.output[0] if isinstance(seen.output, tuple) else seen.output
-    name = watch.names.current()
+    if isinstance(output, torch.Tensor):
+        watch.streams.assign(output, seen.queries)
+    name = watch.wanted(seen.name)
     if name is None:
-        watch.outside += 1
         return
     if any(not isinstance(x, torch.Tensor) or x.dim() != 4 for x in (query, key, value, output)):
         watch.miss(seen.name, "its arguments are not (batch, head, position, width)")
         return
-    watch.streams.assign(output, seen.queries)
     layout = layout_of((*query.shape[:-1], key.shape[-2]), seen.queries, watch.example)
     if isinstance(layout, str):
         watch.miss(seen.name, layout)

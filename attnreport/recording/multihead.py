@@ -297,14 +297,10 @@ class _Seen:
 def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
     queries = watch.streams.of(seen.query)
     watch.streams.assign(seen.output, queries)
-    name = watch.names.current()
+    # A whole layer is one call; the attention in it is the module its parameters are of.
+    name = watch.wanted(seen.call, seen.owner)
     if name is None:
-        watch.outside += 1
         return
-    if seen.owner is not None:
-        # A whole layer is one call; the attention in it is the module its parameters are of.
-        tag = watch.streams.tag(seen.owner)
-        name = name if tag is None or tag.executed is None else tag.executed
     if watch.example >= seen.batch:
         reason = f"example {watch.example} was asked for, the batch has {seen.batch}"
         watch.miss(seen.call, reason)

@@ -56,12 +56,13 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         # Sigmoids gate everything; only where it is called attention is it taken for one.
         origin.lost = "a product with values, in a module that is not called attention"
         return
-    if name is None:
-        watch.outside += 1
-        return
     if origin.used:
         return
+    name = watch.wanted(origin.call)
+    # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
+    if name is None:
+        return
     queries = watch.streams.of(product.weights if product.rows is None else product.rows)
     layout = layout_of(
         (*product.output.shape[:-1], product.weights.shape[-1]), queries, watch.example

@@ -27,6 +27,7 @@ from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.origin import complete
+from attnreport.recording.selection import Selection
 from attnreport.recording.watch import Watch
 from attnreport.run import LedgerEntry, Provenance, Run, Weights
 
@@ -73,12 +74,14 @@ class Recording:
 
 
 @contextlib.contextmanager
-def capture(
+def capture(  # noqa: PLR0913 - all but the model have defaults
     model: torch.nn.Module,
     *,
     axes: Sequence[tuple[torch.Tensor, AxisLike]] = (),
     example: int = 0,
     gradients: bool = False,
+    layers: Sequence[int | str] | None = None,
+    heads: Sequence[int] | None = None,
 ) -> Iterator[Recording]:
     """Record the attention of every call of ``model`` inside the block.
 
@@ -91,6 +94,10 @@ def capture(
             labels of its positions, e.g. ``Call.axes``. Without them positions are numbered.
         example: which example of a batch to keep, from 0.
         gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
+        layers: which layers to keep, to hold memory: numbers, counted over the attention modules
+            in the order in which they first run, or patterns of module paths, e.g.
+            ``"decoder.*"``. All of them without.
+        heads: which heads to keep of each, by number. All of them without.
 
     Raises:
         InvalidInput: an argument is not of this form.
@@ -101,7 +108,13 @@ def capture(
         >>> recording.run().attentions[0].weights.shape  # doctest: +SKIP
         (12, 9, 9)
     """
-    watch = Watch(model, _checked(model, axes, example), example, gradients=gradients)
+    watch = Watch(
+        model,
+        _checked(model, axes, example),
+        example,
+        gradients=gradients,
+        selection=Selection(layers, heads),
+    )
     with contextlib.ExitStack() as stack:
         notes = _run_compiled_parts_eagerly(model, stack)
         stack.enter_context(unseen_by_fast_paths(Watch))

@@ -38,13 +38,12 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     enable_gqa: bool = False,
 ) -> None:
     """Record one call; shapes ``(…, head, query, width)``, ``(…, key head, key, width)``."""
-    name = watch.names.current()
-    if name is None:
-        watch.outside += 1
-        return
     queries = watch.streams.of(query)
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
+    name = watch.wanted(_CALL)
+    if name is None:
+        return
     layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
     if isinstance(layout, str):
         watch.miss(_CALL, layout)

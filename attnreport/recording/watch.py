@@ -25,6 +25,7 @@ from attnreport.recording.apart import without_modes
 from attnreport.recording.laying import Part
 from attnreport.recording.naming import Names
 from attnreport.recording.registry import name_of, recorder_of
+from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
 
@@ -47,6 +48,7 @@ class Found:
         query_part: which positions of their sequence the rows are, where not simply all.
         key_part: the same of the columns.
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
+        heads: which heads of the layer were kept, where not all.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Found:
     query_part: Part | None = None
     key_part: Part | None = None
     gradient: NDArray[np.float32] | None = None
+    heads: list[int] | None = None
 
 
 class Watch(TorchFunctionMode):
@@ -72,6 +75,7 @@ class Watch(TorchFunctionMode):
         axes: pairs of an input tensor and what its positions stand for.
         example: which example of the batch is kept.
         gradients: whether gradients at the weights are wanted.
+        selection: which layers and heads are kept.
 
     Attributes:
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
@@ -84,12 +88,15 @@ class Watch(TorchFunctionMode):
         example: int,
         *,
         gradients: bool = False,
+        selection: Selection | None = None,
     ) -> None:
         super().__init__()
         self.names = Names(model)
         self.streams = Streams(axes, model)
         self.example = example
         self.gradients = gradients
+        self.selection = selection or Selection()
+        self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
         self.thread = threading.get_ident()
         self.found: list[Found | LedgerEntry] = []
@@ -175,8 +182,40 @@ class Watch(TorchFunctionMode):
         for hook in self.hooks:
             hook.remove()
 
+    def wanted(self, call: str, owner: torch.Tensor | None = None) -> str | None:
+        """Return the path of the module that attends now, or None where it is not to be read.
+
+        Args:
+            call: what it computes with, for the ledger.
+            owner: a parameter of that module, where the call itself runs in the one around it.
+        """
+        name = self.names.current()
+        if name is None:
+            self.outside += 1
+            return None
+        tag = None if owner is None else self.streams.tag(owner)
+        if tag is not None and tag.executed is not None:
+            name = tag.executed
+        if self.selection.wants(name):
+            return name
+        if name not in self._unwanted:
+            self._unwanted.add(name)
+            self.found.append(LedgerEntry(name, call, None, "it was not selected"))
+        return None
+
     def keep(self, found: Found) -> None:
-        """Take what a recorder found."""
+        """Take what a recorder found, or the heads of it that are selected."""
+        heads = self.selection.heads_of(len(found.weights))
+        if heads is not None and not heads:
+            reason = f"it has {len(found.weights)} heads, of which none was selected"
+            self.found.append(LedgerEntry(found.name, found.call, None, reason))
+            return
+        if heads is not None:
+            words = ", ".join(map(str, heads))
+            found.reasons.append(f"heads {words} of {len(found.weights)} were selected")
+            found.heads = heads
+            found.weights = found.weights[heads]
+            found.sink = None if found.sink is None else found.sink[heads]
         self.found.append(found)
 
     def miss(self, call: str, reason: str) -> None:

@@ -1,0 +1,88 @@
+import attention_reference as reference
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import attnreport
+from attnreport.errors import InvalidInput
+from attnreport.recording import sdpa
+
+HIDDEN = torch.randn(1, 5, 16)
+
+
+def encoder():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    return nn.TransformerEncoder(layer, 4).eval()
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"),
+    [
+        ([0, 2], [0, 2]),
+        (["layers.3.*"], [3]),
+        ([1, "*.2.*"], [1, 2]),
+        (["layers.?.self_attn"], range(4)),
+    ],
+)
+@pytest.mark.parametrize("fused", [True, False])
+def test_layers_by_number_and_by_pattern(layers, kept, fused):
+    model = encoder()
+    with torch.set_grad_enabled(not fused):
+        whole, _ = reference.record(model, HIDDEN)
+        part, _ = reference.record(model, HIDDEN, layers=layers)
+    assert [a.name for a in part.attentions] == [f"layers.{i}.self_attn" for i in kept]
+    for attention, place in zip(part.attentions, kept, strict=True):
+        assert np.array_equal(attention.weights, whole.attentions[place].weights)
+    assert len(part.ledger) == 4
+    assert {entry.reason for entry in part.missed} <= {"it was not selected"}
+
+
+def test_heads_by_number():
+    model = encoder()
+    whole, _ = reference.record(model, HIDDEN)
+    part, _ = reference.record(model, HIDDEN, heads=[3, 1, 9])
+    for some, every in zip(part.attentions, whole.attentions, strict=True):
+        assert np.array_equal(some.weights, every.weights[[3, 1]])
+    assert "heads 3, 1 of 4 were selected" in part.ledger[0].reason
+
+
+def test_gradients_are_of_the_same_heads():
+    model = encoder()
+    gradients = []
+    for heads in (None, [2, 0]):
+        with attnreport.capture(model, gradients=True, heads=heads) as recording:
+            model(HIDDEN).pow(2).sum().backward()
+        gradients.append(recording.gradients[0])
+    assert np.allclose(gradients[1], gradients[0][[2, 0]])
+
+
+def test_what_is_not_selected_is_not_computed(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(sdpa, "softmax_weights", fail)
+    hidden = torch.randn(1, 2, 3, 4)
+    with pytest.raises(attnreport.AttentionNotFound, match="it was not selected"):
+        reference.record(
+            lambda x: nn.functional.scaled_dot_product_attention(x, x, x), hidden, layers=["no.*"]
+        )
+
+
+def test_heads_that_are_not_there_are_said():
+    with pytest.raises(attnreport.AttentionNotFound, match="has 4 heads, of which none"):
+        reference.record(encoder(), HIDDEN, heads=[4])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": "decoder.*"}, "expected layers to be a list"),
+        ({"layers": [1.5]}, "each of layers to be a number from 0 or a pattern, got 1.5"),
+        ({"heads": [-1]}, "each of heads to be a number from 0, got -1"),
+    ],
+)
+def test_wrong_selections_are_named(options, message):
+    with pytest.raises(InvalidInput, match=message), attnreport.capture(encoder(), **options):
+        pass

@@ -13,6 +13,7 @@ import altair as alt
 import numpy as np
 
 from attnreport.charts import picture
+from attnreport.charts.labels import drawable
 from attnreport.charts.theme import Theme, fed, ink, layered, palette
 from attnreport.run import Attention, Weights
 
@@ -150,8 +151,8 @@ def _axis(side: str, *, orient: Any, angle: int = 0) -> alt.Axis:
 
 def _parameters(keys: Sequence[str], queries: Sequence[str], colour: str) -> list[alt.Parameter]:
     return [
-        alt.param(name="keyLabels", value=list(keys)),
-        alt.param(name="queryLabels", value=list(queries)),
+        alt.param(name="keyLabels", value=drawable(keys)),
+        alt.param(name="queryLabels", value=drawable(queries)),
         alt.param(name="keyTicks", value=_ticks(len(keys))),
         alt.param(name="queryTicks", value=_ticks(len(queries))),
         alt.param(name="columns", value=max(1, len(keys))),

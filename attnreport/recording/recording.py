@@ -8,6 +8,7 @@ attention and nothing of pages.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -154,12 +155,12 @@ def _run_compiled_parts_eagerly(
 
     Compiled code calls no torch functions that could be seen.
     """
-    compiled = [
-        module
+    # Importing the compiler takes seconds, and whoever compiled something has imported it already.
+    compiler: Any = sys.modules.get("torch._dynamo")
+    if compiler is None or not any(
+        isinstance(module, compiler.OptimizedModule) or module._compiled_call_impl
         for module in model.modules()
-        if isinstance(module, torch._dynamo.OptimizedModule) or module._compiled_call_impl
-    ]
-    if not compiled:
+    ):
         return ()
     stack.enter_context(_stance("force_eager"))
     return (

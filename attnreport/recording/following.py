@@ -84,12 +84,21 @@ class Followed:
 
 @dataclass(frozen=True, eq=False)
 class Called:
-    """Hold one call of a torch function and what it returned."""
+    """Hold one call of a torch function and what it returned.
+
+    Attributes:
+        function: what it is, e.g. ``torch.softmax``.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        output: what it returned.
+        ran: what was really called where that is an operator; None where it is ``function``.
+    """
 
     function: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
+    ran: Any = None
 
     def argument(self, place: int, name: str, default: Any) -> Any:
         """Return an argument, however it was given."""
@@ -158,7 +167,7 @@ def _shape(watch: Watch, call: Called, followed: Followed) -> None:
     if followed.clean is not None:
         kwargs = {name: _clean(watch, value) for name, value in call.kwargs.items()}
         with quietly(followed.clean):
-            result = call.function(*_clean(watch, call.args), **kwargs)
+            result = (call.ran or call.function)(*_clean(watch, call.args), **kwargs)
         cleans = (result,) if isinstance(result, torch.Tensor) else tuple(result)
     cut = followed.cut or call.function in _CUTTING
     for tensor, clean in zip(outputs, cleans, strict=True):

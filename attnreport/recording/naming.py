@@ -12,6 +12,8 @@ from types import FrameType
 
 import torch
 
+from attnreport.recording.exported import step_path
+
 _LOCALS = ("self", "module")
 _ATTENTION_WORDS = ("attention", "attn")
 # A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
@@ -40,10 +42,14 @@ class Names:
 
         None where no module of this model is running: then the computation is not its own.
         """
-        for module in _running_modules(sys._getframe(1)):
+        for module, frame in _running_modules(sys._getframe(1)):
             path = self._paths.get(id(module))
-            if path is not None:
-                return path
+            if path is None:
+                continue
+            if isinstance(module, torch.fx.GraphModule):
+                step = step_path(frame, module)
+                return ".".join(part for part in (path, step) if part)
+            return path
         return None
 
     def module(self, path: str) -> torch.nn.Module:
@@ -55,7 +61,10 @@ class Names:
         """Tell whether this module, or one it is part of, is called attention."""
         parts = path.split(".")
         parents = (".".join(parts[: place + 1]) for place in range(len(parts)))
-        return any(_is_called_attention(parent, self._modules[parent]) for parent in parents)
+        return any(
+            parent in self._modules and _is_called_attention(parent, self._modules[parent])
+            for parent in parents
+        )
 
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
@@ -77,14 +86,16 @@ class Names:
         return any(_within(other, path) for other in self.executed)
 
 
-def _running_modules(frame: FrameType | None) -> Iterator[torch.nn.Module]:
+def _running_modules(
+    frame: FrameType | None,
+) -> Iterator[tuple[torch.nn.Module, FrameType]]:
     while frame is not None:
         for name in _LOCALS:
             # Only look at frames that have such a name at all: building f_locals costs.
             if name in frame.f_code.co_varnames or name in frame.f_code.co_freevars:
                 value = frame.f_locals.get(name)
                 if isinstance(value, torch.nn.Module):
-                    yield value
+                    yield value, frame
         frame = frame.f_back
 
 

@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from attnreport.axis import Axis
 from attnreport.recording import following
 from attnreport.recording.apart import without_modes
+from attnreport.recording.exported import torch_function_of
 from attnreport.recording.laying import Part
 from attnreport.recording.naming import Names
 from attnreport.recording.registry import name_of, recorder_of
@@ -147,13 +148,16 @@ class Watch(TorchFunctionMode):
         for tensor in (output,) if isinstance(output, torch.Tensor) else output:
             if isinstance(tensor, torch.Tensor):
                 self._follow(tensor, stream)
-        record = recorder_of(function)
+        plain = function
+        if isinstance(function, torch._ops.OpOverload):
+            plain = torch_function_of(function)
+        record = recorder_of(plain)
         if record is not None:
             # A backward pass may compute a checkpointed forward again: it was seen already.
             if torch._C._current_graph_task_id() == -1:
                 record(self, output, *args, **kwargs)
         elif any(tag.weights is not None for tag in tags):
-            following.follow(self, following.Called(function, args, kwargs, output))
+            following.follow(self, following.Called(plain, args, kwargs, output, function))
 
     def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
         tags = []

@@ -1,0 +1,139 @@
+// @ts-check
+// What the page's pure modules must do. Run by Chromium always, and by Node where it is there: the
+// file stands beside the modules then.
+import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
+import { cellNumber, errorOfWeight, rankIn, strongest, weightOfCode, weightText } from "./codes.js";
+import { adler32, codesOf, crc32, pictureOf } from "./png.js";
+import { coloursOf, placeOf } from "./scale.js";
+import { fitted, hashOfState, stateOfHash } from "./state.js";
+
+/** @param {unknown} got @param {unknown} expected */
+function same(got, expected) {
+  const [left, right] = [got, expected].map((value) =>
+    JSON.stringify(value, (_, part) => {
+      if (ArrayBuffer.isView(part)) return Array.from(/** @type {any} */ (part));
+      return typeof part === "number" && !Number.isFinite(part) ? String(part) : part;
+    }),
+  );
+  if (left !== right) throw new Error(`expected ${right}, got ${left}`);
+}
+
+/** @param {string} text */
+const ascii = (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+const SHAPES = [
+  { heads: 2, queries: 3, keys: 4 },
+  { heads: 1, queries: 5, keys: 5 },
+];
+const CHOICES = { views: ["heatmap", "text"], sorts: ["layer", "entropy"] };
+/** @param {string} hash */
+const state = (hash) => stateOfHash(hash, SHAPES, CHOICES, { layer: 0, heads: [1] });
+
+/** @type {Record<string, () => void | Promise<void>>} */
+export const CASES = {
+  "base64 goes there and back, across the size of one call": () => {
+    for (const length of [0, 1, 2, 3, 8191, 8192, 8193, 20000]) {
+      const bytes = Uint8Array.from({ length }, (_, index) => (index * 7) & 0xff);
+      same(bytesOfBase64(base64OfBytes(bytes)), bytes);
+    }
+  },
+  // Check values of the algorithms' own documents.
+  "crc-32 of 123456789": () => same(crc32(ascii("123456789")), 0xcbf43926),
+  "adler-32 of Wikipedia": () => same(adler32(ascii("Wikipedia")), 0x11e60398),
+  "adler-32 of much": () => same(adler32(new Uint8Array(20000).fill(255)), 0x9f51d664),
+  "a picture holds its codes": async () => {
+    for (const [rows, columns] of [[1, 1], [3, 2], [300, 300]]) {
+      const codes = Uint8Array.from({ length: rows * columns }, (_, index) => index % 251);
+      const png = bytesOfBase64(pictureOf(codes, rows, columns, new Uint8Array(768)).slice(22));
+      const at = 8 + 25 + 12 + 768; // signature, IHDR, PLTE
+      const length = new DataView(png.buffer).getUint32(at);
+      same(await codesOf(png.slice(at + 8, at + 8 + length), rows, columns), codes);
+    }
+  },
+  "a filtered row is refused": async () => {
+    // zlib stream that stores one row: filter 1, one code
+    const stored = Uint8Array.of(0x78, 1, 1, 2, 0, 0xfd, 0xff, 1, 9, 0, 0x0d, 0, 0x0b);
+    same(await inflate(stored), Uint8Array.of(1, 9));
+    let message = "";
+    await codesOf(stored, 1, 1).catch((error) => (message = error.message));
+    same(message, "row 0 of a picture has filter 1");
+  },
+  "codes are even in the root": () => {
+    same([0, 127, 254].map((code) => weightOfCode(code, 255)), [0, 0.25, 1]);
+    same(weightOfCode(255, 255), NaN);
+  },
+  "the error covers every weight of a code": () => {
+    for (const levels of [64, 255]) {
+      for (let step = 0; step <= 1000; step += 1) {
+        const weight = step / 1000;
+        const code = Math.round(Math.sqrt(weight) * (levels - 1));
+        const read = weightOfCode(code, levels);
+        if (Math.abs(read - weight) > errorOfWeight(read, levels) + 1e-12) {
+          throw new Error(`${weight} is read as ${read} ± ${errorOfWeight(read, levels)}`);
+        }
+      }
+    }
+  },
+  "weights in words": () => {
+    same(
+      [0, 1, 0.123449, 0.00001, 0.0001, NaN, Infinity].map((weight) => weightText(weight, 0)),
+      ["0.0000", "1.0000", "0.1234", "< 0.0001", "0.0001", "NaN", "infinite"],
+    );
+    same(weightText(0.25, 0.002), "0.2500 ± 0.0020");
+    same(weightText(0.25, 0.02), "0.250 ± 0.020");
+  },
+  "numbers in cells": () => {
+    same([0, 0.004, 0.005, 0.5, 1, NaN].map(cellNumber), ["", "", ".01", ".50", "1.00", "NaN"]);
+  },
+  "strongest first, what is not a number before, ties in order": () => {
+    same(strongest(Float32Array.of(0.2, 0.5, NaN, 0.5), 3), [2, 1, 3]);
+    same(strongest(new Float32Array(), 3), []);
+  },
+  "rank counts what is larger": () => {
+    const row = Float32Array.of(0.2, 0.5, 0.5, 0.1);
+    same([0, 1, 2, 3].map((at) => rankIn(row, at)), [3, 1, 1, 4]);
+  },
+  "scales run from 0 to 1": () => {
+    for (const scale of /** @type {const} */ (["sqrt", "linear", "log"])) {
+      same([placeOf(scale, 0), placeOf(scale, 1), placeOf(scale, 1.00001)], [0, 1, 1]);
+      const places = Array.from({ length: 101 }, (_, step) => placeOf(scale, step / 100));
+      if (places.some((place, at) => at && place < places[at - 1])) throw new Error(scale);
+    }
+    same(placeOf("sqrt", 0.25), 0.5);
+    same(placeOf("log", 0.01), 0.5);
+  },
+  "each row to its largest": () => {
+    const matrix = { rows: 3, columns: 2, values: Float32Array.of(0.5, 0.25, 0, 0, NaN, 0.1) };
+    same(coloursOf(matrix, "linear", "row", 101), Uint8Array.of(100, 50, 0, 0, 101, 100));
+    same(coloursOf(matrix, "linear", "fixed", 101), Uint8Array.of(50, 25, 0, 0, 101, 10));
+  },
+  "an empty address shows the plain state": () => {
+    same(hashOfState(state("")), "#layer=0&head=1");
+    same(state(""), state("#x=1&layer&="));
+  },
+  "an address goes there and back": () => {
+    const address = "#layer=1&head=0&view=text&sort=entropy&scale=log&sinks=hidden&query=4&key=0";
+    same(hashOfState(state(address)).split("&").sort(), address.split("&").sort());
+    same(state(hashOfState(state(address))), state(address));
+  },
+  "several heads are sorted, once each, and known": () => {
+    same(state("#head=1,0,1,7,x").heads, [0, 1]);
+    same(state("#head=7").heads, [1]);
+    same(state("#head=").heads, [1]);
+  },
+  "nonsense in an address is as if absent": () => {
+    for (const hash of ["#layer=2", "#layer=-1", "#layer=0x1", "#layer= 1", "#layer=1e0", "#%%%"]) {
+      same(state(hash).layer, 0);
+    }
+    for (const hash of ["#view=constructor", "#view=__proto__", "#view=", "#view=Heatmap"]) {
+      same(state(hash).view, "heatmap");
+    }
+    same(state("#query=3&key=4").query, null);
+    same(state("#query=2&key=3").key, 3);
+  },
+  "another layer keeps only what fits it": () => {
+    const before = { ...state("#query=2&key=3&head=0,1"), layer: 1 };
+    same(fitted(before, { heads: 1, queries: 2, keys: 4 }).heads, [0]);
+    same(fitted(before, { heads: 1, queries: 2, keys: 4 }).query, null);
+    same(fitted(before, { heads: 1, queries: 2, keys: 4 }).key, 3);
+  },
+};

@@ -93,6 +93,12 @@ _MODEL_OPTIONS = (
     ),
     click.option("--pair", metavar="TEXT", help="Second segment, for two-segment encoders."),
     click.option(
+        "--text",
+        "prompt",
+        metavar="TEXT",
+        help="Text beside the picture, for models that take both; INPUT is then the picture.",
+    ),
+    click.option(
         "--truncate",
         is_flag=True,
         help="Cut an input that is longer than the model takes, and say so in the report.",
@@ -203,7 +209,7 @@ def build(
     \b
     INPUT is one of
       -                        standard input
-      @FILE                    a text file
+      @FILE                    a text file, or a picture (PNG, JPEG, WebP) for models that look
       FILE                     the same, where a file of that name exists
       anything else            the text itself
 

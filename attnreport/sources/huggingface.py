@@ -2,7 +2,8 @@
 
 A checkpoint is somebody else's: nothing in it runs unless the user says so. Weights are read from
 safetensors, Python files are ignored, and an attention kernel that a config wants fetched from the
-hub is dropped. A folder is opened without any network. Knows nothing of texts; ``text_call`` does.
+hub is dropped. A folder is opened without any network. Knows nothing of texts, ``text_call`` does,
+and nothing of pictures, ``vision`` does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from attnreport.sources.request import Request, Source
 from attnreport.sources.text import read_text
 from attnreport.sources.text_call import text_call
 from attnreport.sources.tokens import JOIN
+from attnreport.sources.vision import Inputs, asks_for_picture, open_picture, picture_call
 
 _SHOWN_KEYS = 3
 
@@ -48,9 +50,12 @@ def open_source(request: Request) -> Source:
     dtype = check_dtype(request.dtype or "float32")
     if request.text is None:
         raise InvalidInput(f"MODEL {request.model} needs an INPUT")
-    text, notes = read_text(request.text)
     _check_folder(request)
     config = _open_config(transformers, request)
+    model_class = _signed(_class_for(transformers, request, config)[0], config)
+    if model_class is not None and asks_for_picture(request, model_class):
+        return _open_with_picture(transformers, request, config, model_class, dtype)
+    text, notes = read_text(request.text)
     tokenizer = _open_tokenizer(transformers, request)
     seed_everything(request.seed)  # what a checkpoint lacks is drawn at random: the same each time
     model, model_notes = _open_model(transformers, request, config, dtype)
@@ -58,6 +63,30 @@ def open_source(request: Request) -> Source:
     call = text_call(request, model, tokenizer, text)
     shown = text if request.pair is None else text + JOIN + request.pair
     return assemble(request, model, call, input_text=shown, notes=(*model_notes, *notes))
+
+
+def _open_with_picture(
+    transformers: ModuleType,
+    request: Request,
+    config: Any,
+    model_class: Any,
+    dtype: torch.dtype,
+) -> Source:
+    """Do what ``open_source`` does, for a model that looks at a picture."""
+    path, opened = open_picture(request, model_class.__name__)
+    processor = _open_processor(transformers, request)
+    reads = Inputs.of(model_class).text
+    tokenizer = _open_tokenizer(transformers, request) if reads else None
+    seed_everything(request.seed)
+    model, notes = _open_model(transformers, request, config, dtype)
+    call = picture_call(request, model.eval(), processor, tokenizer, opened)
+    shown = path.name if request.prompt is None else path.name + JOIN + request.prompt
+    return assemble(request, model.to(request.device), call, input_text=shown, notes=notes)
+
+
+def _open_processor(transformers: ModuleType, request: Request) -> Any:
+    with _explained(request, "image processor (preprocessor_config.json)", InvalidInput):
+        return transformers.AutoImageProcessor.from_pretrained(request.model, **_where(request))
 
 
 def _transformers(model: str) -> ModuleType:
@@ -183,6 +212,13 @@ def _class_for(
     return transformers.AutoModel, (
         f"config.json {said}: the model was opened without its task head",
     )
+
+
+def _signed(model_class: Any, config: Any) -> Any:
+    """Return the class whose ``forward`` will run, or None where only the checkpoint knows it."""
+    mapping = getattr(model_class, "_model_mapping", None)  # of AutoModel and its like
+    found = model_class if mapping is None else mapping.get(type(config), None)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def _missing(model: Any, keys: list[str]) -> tuple[str, ...]:

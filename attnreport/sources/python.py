@@ -31,13 +31,16 @@ PREPARE = (
     "axes=((ids, attnreport.Axis.of_labels('text', tokens)),))"
 )
 
+# What an option's value is called among the arguments of ``prepare``.
+_OPTIONS = {"--target": "target", "--pair": "pair", "--text": "prompt", "--truncate": "truncate"}
+
 
 def open_source(request: Request) -> Source:
     """Import the module, build the model, and let ``prepare`` make the call.
 
     ``prepare`` gets the text of INPUT first, or, where that parameter is called ``path``, the
-    file that INPUT names, unread; and of ``model``, ``target``, ``pair`` and ``truncate`` those
-    that its signature accepts.
+    file that INPUT names, unread; and of ``model``, ``target``, ``pair``, ``prompt`` (which is
+    --text) and ``truncate`` those that its signature accepts.
 
     Raises:
         UnknownModel: the module, the factory or the model is not what it should be.
@@ -146,15 +149,14 @@ def _accepted(prepare: Callable[..., Any], request: Request, model: nn.Module) -
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     offered = {
         "model": model,
+        "prompt": request.prompt,
         "target": request.target,
         "pair": request.pair,
         "truncate": request.truncate,
     }
-    for option in ("target", "pair", "truncate"):
-        if offered[option] and not takes_all and option not in parameters:
-            raise InvalidOption(
-                f"--{option}: the prepare of MODEL {request.model} takes no {option!r}"
-            )
+    for option, name in _OPTIONS.items():
+        if offered[name] and not takes_all and name not in parameters:
+            raise InvalidOption(f"{option}: the prepare of MODEL {request.model} takes no {name!r}")
     return {name: value for name, value in offered.items() if takes_all or name in parameters}
 
 

@@ -25,6 +25,7 @@ class Request:
         text: INPUT as given, or None; ``attnreport.sources.text`` says how it is read.
         target: the text an encoder–decoder is made to write; None lets it generate.
         pair: the second segment of a two-segment encoder.
+        prompt: the text that a model of pictures and texts reads beside the picture.
         truncate: whether an input over the model's length is cut instead of refused.
         device: where to run, e.g. ``"cpu"``, ``"cuda:1"``.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; None means float32 for a checkpoint
@@ -39,6 +40,7 @@ class Request:
     text: str | None = None
     target: str | None = None
     pair: str | None = None
+    prompt: str | None = None
     truncate: bool = False
     device: str = "cpu"
     dtype: str | None = None

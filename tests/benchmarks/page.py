@@ -201,7 +201,8 @@ def main() -> None:
             print(
                 f"attnreport, {kind}: {size / 1e6:.2f} MB, written in "
                 f"{statistics.median(seconds[1:]):.2f} s (first {seconds[0]:.2f} s), ready in "
-                f"{statistics.median(ready):.0f} ms, head switch {statistics.median(switches):.0f} ms"
+                f"{statistics.median(ready):.0f} ms, "
+                f"head switch {statistics.median(switches):.0f} ms"
             )
         if options.peers:
             peers(browser, weights, Path(name))

@@ -92,4 +92,6 @@ def test_views_show_hostile_labels_as_text(page_of):
 def test_the_shape_sees_an_element_more(parsed_shape, plain_shape):
     # A comparison that sees nothing proves nothing.
     page = Report(run_with(benign(CHUNKS[0]))).html()
-    assert parsed_shape(page.replace("word0", "<b>word0</b>", 1)) != plain_shape
+    assert (
+        parsed_shape(page.replace("<h1>Attention of", "<h1><b>Attention</b> of", 1)) != plain_shape
+    )

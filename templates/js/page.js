@@ -60,6 +60,7 @@ export class Page {
     showControls(this.report, scene);
     const view = await this.view(state.view);
     await view.show(scene);
+    if (state !== this.state) return; // or while it was drawn
     this.colourbar ??= await Colourbar.mount(element("colourbar"), this.report.charts.colourbar);
     await this.colourbar.show(scene);
     this.describe(state.query, state.key);

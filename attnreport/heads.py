@@ -1,0 +1,117 @@
+"""Heads in order of a measure, and the ones worth a look, as plain rows for the command line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from attnreport.errors import one_line
+from attnreport.measures import NotableHead, all_head_scores, find_measure, notable_heads
+from attnreport.run import Run
+
+
+@dataclass(frozen=True)
+class RankedHead:
+    """Hold one head and all that was measured of it.
+
+    Attributes:
+        layer: ``Attention.layer``.
+        head: number of the head in it, from 0.
+        name: module path of the layer.
+        scores: every measure by name; None where it has no meaning for this head.
+    """
+
+    layer: int
+    head: int
+    name: str
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Hold the heads of a run, largest value of ``measure`` first.
+
+    Attributes:
+        model: what the model is called.
+        input: the input as given.
+        measure: name of the measure that ranks.
+        heads: all heads; those for which the measure has no meaning come last.
+        notable: heads that stand out by any measure, each with its reason in words.
+    """
+
+    model: str
+    input: str
+    measure: str
+    heads: tuple[RankedHead, ...]
+    notable: tuple[NotableHead, ...]
+
+
+def ranked(run: Run, measure: str) -> Ranking:
+    """Return the heads of ``run`` in order of ``measure``.
+
+    Raises:
+        InvalidMeasure: there is no such measure; the message lists those there are.
+    """
+    find_measure(measure)
+    scores = all_head_scores(run)
+    heads = [
+        RankedHead(
+            attention.layer,
+            head,
+            attention.name,
+            {
+                name: _number(float(measured.values[attention.layer][head]))
+                for name, measured in scores.items()
+            },
+        )
+        for attention in run.attentions
+        for head in range(attention.heads)
+    ]
+
+    def place(head: RankedHead) -> tuple[bool, float, int, int]:
+        value = head.scores[measure]
+        return value is None, -(value or 0.0), head.layer, head.head
+
+    return Ranking(
+        model=run.provenance.model,
+        input=run.provenance.input_text,
+        measure=measure,
+        heads=tuple(sorted(heads, key=place)),
+        notable=notable_heads(run, measured=scores),
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def table(ranking: Ranking, limit: int) -> str:
+    """Return the heads worth a look and the first ``limit`` heads as lines of text."""
+    lines = [found.reason for found in ranking.notable]
+    if lines:
+        lines = ["Heads worth a look", *(f"  {line}" for line in lines), ""]
+    title = find_measure(ranking.measure).title
+    rows = [("layer", "head", title.lower(), "module")]
+    rows += [
+        (str(head.layer), str(head.head), _text(head.scores[ranking.measure]), one_line(head.name))
+        for head in ranking.heads[:limit]
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines += [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
+    if len(ranking.heads) > limit:
+        lines.append(f"… and {len(ranking.heads) - limit} more; --limit shows them")
+    return "\n".join(lines)
+
+
+def as_json(ranking: Ranking) -> str:
+    """Return the whole ranking as one JSON object."""
+    return msgspec.json.encode(ranking).decode()
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+from functools import cached_property
 from pathlib import Path
 
 from attnreport.errors import InvalidInput
 from attnreport.files import check_writable, replace_file
-from attnreport.page import render
+from attnreport.page import Rendered, render
 from attnreport.run import Run
+
+# Below what mail servers let through.
+MAX_SIZE = 16_000_000
 
 
 class Report:
@@ -19,13 +23,18 @@ class Report:
         layer: attention shown first, by its place in the run; by default the last one that
             relates two sequences, or else the first.
         head: head shown first.
+        max_size: how many bytes the page may take. Over it weights are told more coarsely, then
+            neighbouring positions are joined; the page and ``reductions`` say so.
 
     Raises:
         InvalidInput: the run has no such layer or head.
     """
 
-    def __init__(self, run: Run, *, layer: int | None = None, head: int = 0) -> None:
+    def __init__(
+        self, run: Run, *, layer: int | None = None, head: int = 0, max_size: int = MAX_SIZE
+    ) -> None:
         self.run = run
+        self.max_size = max_size
         self.layer = _first_shown(run) if layer is None else layer
         self.head = head
         if not 0 <= self.layer < len(run.attentions):
@@ -37,14 +46,28 @@ class Report:
             raise InvalidInput(f"no head {head}: layer {self.layer} has heads 0 to {heads - 1}")
 
     def html(self) -> str:
-        """Return the page; the same run gives the same string."""
-        return render(self.run, self.layer, self.head)
+        """Return the page; the same run gives the same string.
+
+        Raises:
+            OutputError: even the smallest page of this run takes more than ``max_size``.
+        """
+        return self._rendered.html
+
+    @property
+    def reductions(self) -> tuple[str, ...]:
+        """Return in words what the page lacks of the run; nothing where it has all."""
+        return self._rendered.reductions
+
+    @cached_property
+    def _rendered(self) -> Rendered:
+        return render(self.run, self.layer, self.head, self.max_size)
 
     def save(self, path: str | Path, *, force: bool = False) -> int:
         """Write the page to ``path``, whole or not at all, and return its size in bytes.
 
         Raises:
-            OutputError: the file exists and ``force`` is false, or it cannot be written.
+            OutputError: the file exists and ``force`` is false, it cannot be written, or even the
+                smallest page of this run takes more than ``max_size``.
         """
         target = Path(path)
         check_writable(target, force=force)

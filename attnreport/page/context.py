@@ -17,16 +17,17 @@ from attnreport.charts.picture import code_error
 from attnreport.measures import (
     Measure,
     NotableHead,
-    all_head_scores,
     known_measures,
-    notable_heads,
 )
 from attnreport.page.document import document, groups
-from attnreport.page.pack import Packed, PackedLayer, pack
+from attnreport.page.form import UNREDUCED, Form, MeasuredRun
+from attnreport.page.pack import Packed, PackedLayer
+from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.vega import svg
 from attnreport.run import Attention, LedgerEntry, Run
 
 STRONGEST = 3
+Place = tuple[int, int]
 _TITLE_LENGTH = 80
 
 
@@ -134,11 +135,19 @@ class PageContext:
     packed: tuple[PackedLayer, ...]
 
 
-def context(run: Run, layer: int, head: int, version: str) -> PageContext:
-    """Return what the templates need to show ``run``, opening with ``layer`` and ``head``."""
-    shown = run.attentions[layer]
-    packed = pack(run)
-    scores = all_head_scores(run)
+def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> PageContext:
+    """Return what the templates need.
+
+    Args:
+        measured: the run, whose words the page tells.
+        form: what of it the page carries and draws.
+        place: the layer and head that the page opens with.
+        version: of attnreport.
+    """
+    run, scores = measured.run, measured.scores
+    drawn, packed = form.run, form.packed
+    layer, head = place
+    shown = drawn.attentions[layer]
     chart, block = still_heatmap(shown, head)
     model = run.provenance.model or "an unnamed model"
     return PageContext(
@@ -156,15 +165,15 @@ def context(run: Run, layer: int, head: int, version: str) -> PageContext:
         groups=_option_groups(run),
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
-        notable=notable_heads(run),
+        notable=measured.notable,
         still=Still(svg(chart), block, svg(colourbar())),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
         ledger_summary=_ledger_summary(run),
         ledger=tuple(_ledger_row(run, entry) for entry in run.ledger),
         provenance=_provenance(run),
-        notes=(*run.provenance.notes, _reductions(packed)),
-        document=document(run, packed, scores, layer, head),
+        notes=(*run.provenance.notes, *form.reductions, *([] if form.reductions else [UNREDUCED])),
+        document=document(drawn, packed, scores, place, form.block),
         packed=packed.layers,
     )
 
@@ -284,19 +293,16 @@ def _warnings_of(attention: Attention) -> list[Notice]:
 def _precision(packed: Packed) -> str:
     if packed.exact:
         return "The numbers in this file are the exact float32 weights."
+    refined = (
+        f" The {LARGEST} largest weights of every row are told apart from that, right to "
+        f"{EXACT_TO:.6f}, and stand without it."
+        if packed.refined
+        else ""
+    )
     return (
         f"To keep this file small each weight w is stored as a code of {packed.levels} steps that "
         f"is even in √w: √w is right to ± {code_error(packed.levels):.4f}, and behind every number "
-        "stands what that means for w."
-    )
-
-
-def _reductions(packed: Packed) -> str:
-    if packed.exact:
-        return "Nothing was rounded, pooled or left out on the way into this page."
-    return (
-        f"Weights were rounded to {packed.levels} steps of √w on the way into this page; no head "
-        "was left out and nothing was pooled."
+        f"stands what that means for w.{refined}"
     )
 
 

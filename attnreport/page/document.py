@@ -40,9 +40,13 @@ def groups(run: Run) -> tuple[Group, ...]:
 
 
 def document(
-    run: Run, packed: Packed, scores: Mapping[str, Measured], layer: int, head: int
+    run: Run, packed: Packed, scores: Mapping[str, Measured], place: tuple[int, int], joined: int
 ) -> dict[str, Any]:
-    """Return the JSON document of the page that shows ``layer`` and ``head`` first."""
+    """Return the JSON document of the page that shows ``place`` first, a layer and a head.
+
+    ``joined`` says how many neighbouring positions of the model's own make one of ``run``'s.
+    """
+    layer, head = place
     axes = run.axes
     return {
         "axes": [
@@ -71,6 +75,8 @@ def document(
         "thumbnails": {"side": THUMBNAIL, "data": packed.thumbnails},
         "exact": packed.exact,
         "levels": packed.levels,
+        "refined": packed.refined,
+        "joined": joined,
         "palettes": {theme: _hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,11 @@ from markupsafe import Markup
 
 import attnreport
 from attnreport.charts.theme import unchecked
-from attnreport.page.context import context
+from attnreport.errors import OutputError
+from attnreport.page.context import PageContext, context
+from attnreport.page.form import Form, MeasuredRun
+from attnreport.page.joining import SHORTEST, joined_run
+from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
 from attnreport.page.vega import bundle
 from attnreport.run import Run
@@ -35,16 +40,59 @@ class Script:
     module: bool
 
 
-def render(run: Run, layer: int, head: int) -> str:
-    """Return the whole page as one HTML string that needs nothing else.
+@dataclass(frozen=True)
+class Rendered:
+    """Hold a page and, in words, what it lacks of its run; nothing where it has all."""
+
+    html: str
+    reductions: tuple[str, ...]
+
+
+def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
+    """Return the whole page, which needs nothing else, with as much of the run as it may hold.
 
     Args:
         run: what to show.
         layer: index of the attention shown first.
         head: index of the head shown first.
+        max_size: how many bytes the page may take.
+
+    Raises:
+        OutputError: even the smallest page of this run takes more.
     """
     with unchecked():
-        page = context(run, layer, head, attnreport.__version__)
+        measured = MeasuredRun.of(run)
+        place = (layer, head)
+        for block in _blocks(run):
+            drawn = joined_run(run, block)
+            room = max_size - len(bundle())
+            while packed := pack(drawn, room, frugal=block == 1):
+                form = Form(drawn, packed, block)
+                html = _html(context(measured, form, place, attnreport.__version__))
+                excess = len(html.encode()) - max_size
+                if excess <= 0:
+                    return Rendered(html, form.reductions)
+                room = packed.characters - excess
+        form = Form(drawn, pack_smallest(drawn), block)
+        html = _html(context(measured, form, place, attnreport.__version__))
+    smallest = len(html.encode())
+    raise OutputError(
+        f"a report of this run takes at least {smallest} bytes, more than the {max_size} allowed; "
+        "allow more, or give a shorter input"
+    )
+
+
+def _blocks(run: Run) -> Iterator[int]:
+    """Yield how many neighbouring positions to join, until nothing is left to join."""
+    longest = max(len(axis) for axis in run.axes)
+    block = 1
+    yield block
+    while longest / block > SHORTEST:
+        block = block + 1 if block < 4 else block * 3 // 2
+        yield block
+
+
+def _html(page: PageContext) -> str:
     scripts = (_script(bundle(), module=False), _script(_own_script(), module=True))
     style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
     html: str = (

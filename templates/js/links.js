@@ -2,12 +2,13 @@
 // The table of strongest links: for every query the keys it looks at most.
 import { strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
-import { rowOf } from "./readout.js";
+import { errorIn, rowOf } from "./readout.js";
 
 const STRONGEST = 3;
 
 /** @param {import("./scene.js").Scene} scene */
-export function showLinks({ base, axes, error }) {
+export function showLinks(scene) {
+  const { base, axes } = scene;
   filled(
     element("links-body"),
     axes.queries.labels.map((label, query) => {
@@ -16,15 +17,16 @@ export function showLinks({ base, axes, error }) {
       const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
       head.setAttribute("scope", "row");
       const links = strongest(row, STRONGEST);
-      line.append(head, ...links.map((key) => cell(axes.keys.labels[key], row[key], error)));
+      const errors = links.map((key) => errorIn(scene, query * base.columns + key));
+      line.append(head, ...links.map((key, at) => cell(axes.keys.labels[key], row[key], errors[at])));
       return line;
     }),
   );
 }
 
-/** @param {string} label @param {number} weight @param {(weight: number) => number} error */
+/** @param {string} label @param {number} weight @param {number} error */
 function cell(label, weight, error) {
   const link = document.createElement("td");
-  link.append(made("span", label, "token"), " ", made("span", weightText(weight, error(weight)), "weight"));
+  link.append(made("span", label, "token"), " ", made("span", weightText(weight, error), "weight"));
   return link;
 }

@@ -19,11 +19,11 @@ export function showCell(scene, query, key) {
     ` (query ${query}) looks at `,
     made("q", keyLabels[key]),
     ` (key ${key}) with weight `,
-    made("b", weightText(weight, scene.error(weight))),
+    made("b", weightText(weight, errorIn(scene, query * scene.base.columns + key))),
     Number.isNaN(weight) ? "." : `, ${ordinal(rankIn(row, key))} of ${row.length} keys.`,
   ]);
   filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
-  showTop(row, keyLabels, scene.error);
+  showTop(row, keyLabels, (at) => errorIn(scene, query * scene.base.columns + at), scene);
 }
 
 /** Say where one query looks. @param {Scene} scene @param {number} query */
@@ -31,7 +31,8 @@ export function showQuery(scene, query) {
   const { queryLabels, keyLabels } = wholeLabels(scene);
   filled(element("readout-line"), [made("q", queryLabels[query]), ` is query ${query}.`]);
   filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
-  showTop(rowOf(scene.base, query), keyLabels, scene.error);
+  const error = (/** @type {number} */ key) => errorIn(scene, query * scene.base.columns + key);
+  showTop(rowOf(scene.base, query), keyLabels, error, scene);
 }
 
 /** Say who looks at one key. @param {Scene} scene @param {number} key */
@@ -41,7 +42,7 @@ export function showKey(scene, key) {
   const column = Float32Array.from({ length: rows }, (_, row) => values[row * columns + key]);
   filled(element("readout-line"), [made("q", keyLabels[key]), ` is key ${key}.`]);
   filled(element("readout-title"), ["Who looks at ", made("q", keyLabels[key]), " most"]);
-  showTop(column, queryLabels, scene.error);
+  showTop(column, queryLabels, (row) => errorIn(scene, row * columns + key), scene);
   element("readout-rest").textContent = "Each bar is a share of that query's own row.";
 }
 
@@ -61,31 +62,38 @@ export function showMean(scene) {
       "and use the arrow keys.",
   ]);
   filled(element("readout-title"), ["Looked at most, mean over all queries"]);
-  showTop(mean, wholeLabels(scene).keyLabels, scene.error);
+  showTop(mean, wholeLabels(scene).keyLabels, (key) => scene.error(mean[key]), scene);
 }
 
-/** @param {Float32Array} row @param {string[]} keys @param {(weight: number) => number} error */
-function showTop(row, keys, error) {
+/** How far a weight of the whole matrix can be from the true one.
+ * @param {Scene} scene @param {number} index */
+export function errorIn({ base, error }, index) {
+  return base.sure?.[index] ? 0 : error(base.values[index]);
+}
+
+/** @param {Float32Array} row @param {string[]} keys @param {(at: number) => number} error
+ * @param {Scene} scene */
+function showTop(row, keys, error, scene) {
   const top = strongest(row, BARS);
   filled(
     element("readout-top"),
-    top.map((key) => bar(keys[key], row[key], error)),
+    top.map((key) => bar(keys[key], row[key], error(key))),
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
-  const about = error(1) > 0 ? "about " : "";
+  const about = scene.error(1) > 0 ? "about " : "";
   element("readout-rest").textContent =
     row.length > top.length
       ? `The other ${row.length - top.length} keys share ${about}${weightText(Math.max(0, all - shown), 0)}.`
       : "";
 }
 
-/** @param {string} label @param {number} weight @param {(weight: number) => number} error */
+/** @param {string} label @param {number} weight @param {number} error */
 function bar(label, weight, error) {
   const length = made("span", "", "bar");
   length.style.width = `${Number.isFinite(weight) ? weight * 100 : 0}%`;
   const item = document.createElement("li");
-  item.append(length, made("span", label, "token"), made("span", weightText(weight, error(weight)), "weight"));
+  item.append(length, made("span", label, "token"), made("span", weightText(weight, error), "weight"));
   return item;
 }
 

@@ -2,6 +2,7 @@
 // The report's data: what the JSON scripts hold, read when it is first needed.
 import { bytesOfBase64, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
+import { refined } from "./largest.js";
 import { codesOf } from "./png.js";
 
 /** @typedef {{name: string, labels: string[], roles: string, text: string | null,
@@ -10,11 +11,12 @@ import { codesOf } from "./png.js";
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
- *   exact: boolean, levels: number, palettes: Record<string, string>, inks: Record<string, string>,
+ *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>, inks: Record<string, string>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
  *   headColours: string[]}} ReportDocument */
-/** @typedef {{heads: string[], exact: string | null}} PackedLayer */
-/** @typedef {{rows: number, columns: number, values: Float32Array}} Matrix */
+/** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */
+/** @typedef {{rows: number, columns: number, values: Float32Array, sure?: Uint8Array}} Matrix
+ *   `sure` is 1 where a value is right though the others are codes */
 
 /** @param {string} id @returns {any} */
 export function readJson(id) {
@@ -53,7 +55,8 @@ export class Weights {
       values[index] =
         combine === "max" ? Math.max(...cell) : cell.reduce((sum, one) => sum + one, 0) / cell.length;
     }
-    return { ...all[0], values };
+    const sure = values.map((_, index) => (all.every((matrix) => matrix.sure?.[index]) ? 1 : 0));
+    return { ...all[0], values, sure: Uint8Array.from(sure) };
   }
 
   /** @param {number} layer @param {number} head @returns {Promise<Matrix>} */
@@ -66,6 +69,8 @@ export class Weights {
     }
     const codes = await codesOf(bytesOfBase64(this.layer(layer).heads[head]), rows, columns);
     const levels = this.report.levels;
+    const largest = this.layer(layer).largest;
+    if (largest) return refined(codes, rows, columns, levels, bytesOfBase64(largest[head]));
     return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
   }
 

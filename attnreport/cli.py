@@ -23,7 +23,7 @@ from click.core import ParameterSource
 from attnreport import __version__
 from attnreport.errors import OutputError, one_line
 from attnreport.files import check_writable
-from attnreport.terminal import human, progress, quiet, summary, verdict
+from attnreport.terminal import human, json_summary, progress, quiet, size_of, summary, verdict
 
 if TYPE_CHECKING:
     from attnreport.run import Run
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _LONGEST_LINE = 4000
-_NOT_IN_COMMAND = {"output", "force"}
+_NOT_IN_COMMAND = {"output", "force", "as_json"}
 
 
 @dataclass
@@ -158,6 +158,13 @@ def _output_options(default: str) -> Callable[[_Command], _Command]:
     return decorate
 
 
+def _size(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    try:
+        return size_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="attnreport %(version)s")
 @_debug_option
@@ -183,6 +190,16 @@ def cli() -> None:
 @_output_options("report.html")
 @click.option("--layer", type=click.IntRange(min=0), help="Attention shown first, counted from 0.")
 @click.option("--head", type=click.IntRange(min=0), help="Head shown first, counted from 0.")
+@click.option(
+    "--max-size",
+    default="16MB",
+    show_default=True,
+    metavar="SIZE",
+    callback=_size,
+    help="Largest file to write, e.g. 5MB. Over it weights are rounded more, then neighbouring"
+    " positions are joined; the report says so.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 @_model_options
 @_debug_option
 @click.pass_context
@@ -191,8 +208,7 @@ def build(
     /,
     output: Path,
     force: bool,
-    layer: int | None,
-    head: int | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     r"""Run MODEL on INPUT once and write its attention as one HTML file.
@@ -225,12 +241,17 @@ def build(
         from attnreport.sources import Request  # noqa: PLC0415
 
         step(f"Running {options['model']}")
+        drawn = {name: options.pop(name) for name in ("layer", "head", "max_size")}
         run = _with_command(build_run(Request(**options)), context)
         step("Drawing the report")
-        first: dict[str, Any] = {"layer": layer, "head": head}
-        report = Report(run, **{name: index for name, index in first.items() if index is not None})
-        report.save(output, force=force)
-    click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {summary(run)}")
+        report = Report(run, **{**drawn, "head": drawn["head"] or 0})
+        size = report.save(output, force=force)
+    if as_json:
+        click.echo(json_summary(run, output, size, report.reductions))
+        return
+    click.echo(f"{one_line(str(output))}: {human(size)}, {summary(run)}")
+    for reduction in report.reductions:
+        click.echo(f"  {reduction}")
 
 
 @cli.command()
@@ -259,6 +280,74 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
         step("Writing the run")
         run.save(output)
     click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {summary(run)}")
+
+
+@cli.command(name="export")
+@click.argument("source", metavar="REPORT_OR_RUN", type=click.Path(path_type=Path))
+@click.option("--layer", type=click.IntRange(min=0), help="Attention to take, counted from 0.")
+@click.option("--head", type=click.IntRange(min=0), help="Head to take, counted from 0.")
+@_output_options("figure.pdf")
+@_debug_option
+@click.pass_context
+def export_head(
+    context: click.Context, /, source: Path, output: Path, force: bool, **place: Any
+) -> None:
+    r"""Take one head out of a report or a saved run, as a figure or as numbers.
+
+    The name of the output says which: .pdf, .svg and .png are figures, .csv and .npz hold the
+    weights. Without --layer and --head it is the head that the report opens with.
+
+    \b
+    Example:
+      attnreport export report.html --layer 3 --head 5 -o figure.pdf
+      attnreport export run.safetensors --layer 3 --head 5 -o weights.csv
+    """
+    with _work(context, output, force=force) as step:
+        from attnreport.export import export  # noqa: PLC0415 - see the module's docstring
+
+        step(f"Reading {source}")
+        found = export(source, output, force=force, **place)
+    where = f"layer {found.attention.layer}, head {found.head}, {found.precision}"
+    click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {where}")
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("text", metavar="[INPUT]", required=False)
+@click.option(
+    "--by", "measure", default="entropy", show_default=True, help="Measure that ranks the heads."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many heads to print.",
+)
+@click.option("--json", "json_wanted", is_flag=True, help="Print all heads and measures as JSON.")
+@_model_options
+@_debug_option
+@click.pass_context
+def heads(
+    context: click.Context, /, measure: str, limit: int, json_wanted: bool, **options: Any
+) -> None:
+    r"""Run MODEL on INPUT once and print its heads in order of a measure.
+
+    MODEL and INPUT are read as by 'attnreport build'.
+
+    \b
+    Examples:
+      attnreport heads demo:text "Ada met Grace. Then Ada met" --by induction
+      attnreport heads run.safetensors --json > heads.json
+    """
+    with quiet(debug=context.ensure_object(_State).debug), progress() as step:
+        from attnreport.build import build_run  # noqa: PLC0415 - see the module's docstring
+        from attnreport.heads import as_json, ranked, table  # noqa: PLC0415
+        from attnreport.sources import Request  # noqa: PLC0415
+
+        step(f"Running {options['model']}")
+        ranking = ranked(build_run(Request(**options)), measure)
+    click.echo(as_json(ranking) if json_wanted else table(ranking, limit))
 
 
 @contextmanager

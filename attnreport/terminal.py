@@ -5,8 +5,10 @@ Knows neither arguments nor models.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from attnreport.errors import AttnreportError, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from attnreport.run import Run
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -83,6 +87,32 @@ def summary(run: Run) -> str:
     each = f" × {heads[0]} heads" if len(set(heads)) == 1 else f", {sum(heads)} heads"
     missed = f"{len(run.missed)} missed" if run.missed else "none missed"
     return f"{attentions}{each}, {missed}"
+
+
+def json_summary(run: Run, path: Path, size: int, reductions: tuple[str, ...]) -> str:
+    """Return what was written as one line of JSON, for programs."""
+    return json.dumps(
+        {
+            "path": str(path),
+            "bytes": size,
+            "attentions": len(run.attentions),
+            "heads": sum(attention.heads for attention in run.attentions),
+            "missed": len(run.missed),
+            "reductions": list(reductions),
+        }
+    )
+
+
+def size_of(text: str) -> int:
+    """Return the bytes that people mean by e.g. ``16MB``, ``500 kB`` or ``1000000``.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?) ?([kMG]?)B?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(f"expected a size such as 16MB, 500kB or 1000000, got {text!r}")
+    return int(float(found[1]) * {"": 1, "k": 1000, "m": 10**6, "g": 10**9}[found[2].lower()])
 
 
 def human(size: int) -> str:

@@ -24,7 +24,7 @@ FLOORS = (
     {"charts"},
     {"page"},
     {"report"},
-    {"build"},
+    {"build", "export"},
     {"terminal"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,239 @@
+"""Read a head back out of a report's file, which may be anybody's.
+
+A report holds its numbers in JSON scripts: ``document`` says what there is, ``layer-N`` holds the
+bytes. Every size is checked before anything is inflated. Knows nothing of how a page looks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis
+from attnreport.charts.picture import code_error
+from attnreport.errors import InvalidInput
+from attnreport.page.refining import EXACT_TO, refined
+from attnreport.run import Attention, Weights
+
+# More than any report has; less than what a small file could otherwise be made to fill.
+_MOST_FILE_BYTES = 1 << 30
+_MOST_INFLATED = 1 << 28
+
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True)
+class ReadHead:
+    """Hold one head as a report tells it.
+
+    Attributes:
+        attention: the one head, its axes and its name.
+        head: its index among the heads of its layer.
+        levels: how many codes stand for weights, or None where the weights are exact.
+        sure: ``(query, key)``, where a coded weight is right to ``EXACT_TO`` all the same.
+        joined: how many neighbouring positions of the model's own make one here.
+    """
+
+    attention: Attention
+    head: int
+    levels: int | None = None
+    sure: NDArray[np.bool_] | None = None
+    joined: int = 1
+
+    @property
+    def weights(self) -> Weights:
+        """Return the weights, shape (query, key)."""
+        weights: Weights = self.attention.weights[0]
+        return weights
+
+    @property
+    def precision(self) -> str:
+        """Return in words how far from the model's own the weights can be."""
+        words = "exact float32 weights"
+        if self.levels is not None:
+            words = f"√w right to ± {code_error(self.levels):.4f} ({self.levels} levels)"
+        if self.sure is not None:
+            words += f", the largest weights of each row to ± {EXACT_TO:.6f}"
+        if self.joined > 1:
+            words += f", every {self.joined} neighbouring positions joined"
+        return words
+
+
+class _Axis(msgspec.Struct):
+    name: str
+    labels: list[str]
+
+
+class _Layer(msgspec.Struct):
+    name: str
+    queries: int
+    keys: int
+    heads: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Shown(msgspec.Struct):
+    layer: int
+    head: int
+
+
+class _Document(msgspec.Struct):
+    axes: list[_Axis]
+    layers: list[_Layer]
+    shown: _Shown
+    exact: bool
+    levels: Annotated[int, msgspec.Meta(ge=2, le=255)]
+    joined: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class _PackedLayer(msgspec.Struct):
+    heads: list[str]
+    exact: str | None = None
+    largest: list[str] | None = None
+
+
+def read_head(path: Path, layer: int | None = None, head: int | None = None) -> ReadHead:
+    """Return one head of the report in ``path``; by default the one that it opens with.
+
+    Raises:
+        InvalidInput: the file is no report or a damaged one, or has no such layer or head.
+    """
+    try:
+        scripts = _scripts(path)
+        document = _decoded(scripts, "document", _Document)
+        layer = document.shown.layer if layer is None else layer
+        shape = _shape(document, layer)
+        if head is None:
+            head = document.shown.head if document.shown.head < shape[0] else 0
+        if not 0 <= head < shape[0]:
+            raise InvalidInput(f"no head {head}: layer {layer} has heads 0 to {shape[0] - 1}")
+        packed = _decoded(scripts, f"layer-{layer}", _PackedLayer)
+        return _unpacked(document, packed, layer, head)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    except (ValueError, IndexError, zlib.error) as error:
+        raise InvalidInput(f"{path} is a damaged report: {error}") from error
+
+
+def _shape(document: _Document, layer: int) -> tuple[int, int, int]:
+    """Return (head, query, key) of a layer, checked."""
+    if not 0 <= layer < len(document.layers):
+        raise InvalidInput(f"no layer {layer}: the report has {len(document.layers)}, from 0")
+    found = document.layers[layer]
+    for axis in (found.queries, found.keys):
+        if not 0 <= axis < len(document.axes):
+            raise ValueError(f"layer {layer} names axis {axis} of {len(document.axes)}")
+    queries, keys = (len(document.axes[axis].labels) for axis in (found.queries, found.keys))
+    return found.heads, queries, keys
+
+
+def _unpacked(document: _Document, packed: _PackedLayer, layer: int, head: int) -> ReadHead:
+    heads, queries, keys = _shape(document, layer)
+    if len(packed.heads) != heads:
+        raise ValueError(f"layer {layer} should have {heads} heads, got {len(packed.heads)}")
+    sure = None
+    levels: int | None = document.levels
+    if document.exact and packed.exact is not None:
+        raw = _inflated(packed.exact, heads * queries * keys * 4)
+        weights = np.frombuffer(raw, "<f4").reshape(heads, queries, keys)[head].astype(np.float32)
+        levels = None
+    else:
+        lines = np.frombuffer(_inflated(packed.heads[head], queries * (keys + 1)), np.uint8)
+        codes = lines.reshape(queries, keys + 1)[:, 1:]
+        if (codes > document.levels).any():
+            raise ValueError(f"a code above its {document.levels} levels")
+        if packed.largest is not None:
+            weights, sure = refined(codes, document.levels, _bytes(packed.largest[head]))
+        else:
+            weights = ((codes / (document.levels - 1)) ** 2).astype(np.float32)
+            weights[codes == document.levels] = np.nan
+    found = document.layers[layer]
+    rows, columns = (document.axes[axis] for axis in (found.queries, found.keys))
+    # Coded rows add up to nearly 1, which a Run does not take for 1.
+    attention = Attention(
+        weights[None],
+        found.name,
+        layer,
+        "self" if rows is columns else "cross",
+        Axis.of_labels(rows.name, rows.labels),
+        Axis.of_labels(columns.name, columns.labels),
+        normalised=False,
+    )
+    return ReadHead(attention, head, levels, sure, document.joined)
+
+
+def _inflated(text: str, size: int) -> bytes:
+    """Return ``size`` bytes; a stream that would give more or fewer is refused."""
+    if size > _MOST_INFLATED:
+        raise ValueError(f"{size} bytes of weights in one piece, at most {_MOST_INFLATED} are read")
+    stream = zlib.decompressobj()
+    content = stream.decompress(_bytes(text), size + 1)
+    if len(content) != size:
+        raise ValueError(f"expected {size} bytes of weights, got {min(len(content), size + 1)}")
+    return content
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"weights that are not base64: {error}") from error
+
+
+def _scripts(path: Path) -> dict[str, str]:
+    try:
+        if path.stat().st_size > _MOST_FILE_BYTES:
+            raise InvalidInput(f"larger than {_MOST_FILE_BYTES} bytes, no report is")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput("not a report of attnreport: it is not UTF-8 text") from error
+    parser = _JsonScripts()
+    parser.feed(text)
+    return parser.found
+
+
+def _decoded(scripts: dict[str, str], name: str, kind: type[_Part]) -> _Part:
+    if name not in scripts:
+        raise InvalidInput(
+            f"not a whole report of attnreport: it has no JSON script {name!r}; "
+            "build it again, or give another file"
+        )
+    return msgspec.json.decode(scripts[name], type=kind)
+
+
+class _JsonScripts(HTMLParser):
+    """Collect the JSON scripts of a page by their id; one that never ends is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._id: str | None = None
+        self._text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin to collect at a JSON script with an id."""
+        given = dict(attrs)
+        if tag == "script" and given.get("type") == "application/json":
+            self._id, self._text = given.get("id"), []
+
+    def handle_data(self, data: str) -> None:
+        """Collect."""
+        if self._id is not None:
+            self._text.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Keep the first script of every id, as browsers do."""
+        if tag == "script" and self._id is not None:
+            self.found.setdefault(self._id, "".join(self._text))
+            self._id = None

@@ -34,6 +34,12 @@ def compiled(chart: alt.LayerChart) -> dict[str, Any]:
     return spec
 
 
+def lite(chart: alt.LayerChart) -> dict[str, Any]:
+    """Return a chart as the Vega-Lite that people paste into an editor."""
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return spec
+
+
 def svg(chart: alt.LayerChart) -> str:
     """Return a still picture of a chart with its data inside."""
     picture: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))

@@ -5,6 +5,7 @@ import { element } from "./dom.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
+import { listenToTaking } from "./taking.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
 import { listenToZoom } from "./zoom.js";
@@ -23,6 +24,7 @@ async function start() {
   for (const name of Object.keys(VIEWS)) listenToView(page, name);
   listenToOverview(page);
   listenToZoom(page);
+  listenToTaking(page);
   listenToWindow(page);
   document.documentElement.dataset.ready = "true";
 }

@@ -12,6 +12,7 @@ import { codesOf } from "./png.js";
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>, inks: Record<string, string>,
+ *   lite: Record<string, object>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
  *   headColours: string[]}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */

@@ -1,0 +1,209 @@
+// @ts-check
+// Taking things out: the shown picture, its weights, its Vega-Lite spec, and the link to it. A page
+// in a frame may save nothing, so there everything is shown to be copied.
+import { base64OfBytes } from "./bytes.js";
+import { element, filled, made, picker } from "./dom.js";
+import { sceneOf } from "./scene.js";
+import { hashOfState } from "./state.js";
+
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {{name: string, type: string, blob: Blob, text: string | null}} Taken */
+
+const PIXELS = 3;
+
+/** @param {Page} page */
+export function listenToTaking(page) {
+  onTake("take-svg", page, takeSvg);
+  onTake("take-png", page, takePng);
+  onTake("take-csv", page, takeCsv);
+  onTake("take-spec", page, takeSpec);
+  element("take-link").addEventListener("click", () => takeLink(page));
+  element("taken-close").addEventListener("click", () => dialog().close());
+  element("taken-copy").addEventListener("click", () => {
+    /** @type {HTMLTextAreaElement} */ (element("taken-text")).select();
+    // A frame is refused the newer way, navigator.clipboard, and says so on its console.
+    const done = document.execCommand("copy");
+    element("taken-words").textContent = done ? "Copied." : "Selected: copy it with Ctrl+C or ⌘C.";
+  });
+}
+
+/** @param {string} id @param {Page} page @param {(page: Page) => Promise<Taken>} take */
+function onTake(id, page, take) {
+  element(id).addEventListener("click", async () => hand(await take(page), page));
+}
+
+/** @param {Page} page @returns {Promise<Taken>} */
+async function takeSvg(page) {
+  const text = await onPaper(page, (view) => view.toSVG());
+  return taken(page, "svg", "image/svg+xml", text);
+}
+
+/** A canvas is only written here: its pixels become the file, no number is read from them.
+ * @param {Page} page @returns {Promise<Taken>} */
+async function takePng(page) {
+  const canvas = await onPaper(page, (view) => view.toCanvas(PIXELS));
+  const blob = await new Promise((resolve) => {
+    canvas.toBlob(resolve, "image/png");
+  });
+  return { name: nameOf(page, "png"), type: "image/png", blob, text: null };
+}
+
+/** @param {Page} page @returns {Promise<Taken>} */
+async function takeCsv(page) {
+  return taken(page, "csv", "text/csv", csvOf(/** @type {Scene} */ (page.scene)));
+}
+
+/** @param {Page} page @returns {Promise<Taken>} */
+async function takeSpec(page) {
+  const lite = page.report.lite[page.state.view];
+  const spec = await onPaper(page, async (view) => specOf(lite, view, ground()));
+  return taken(page, "vl.json", "application/json", JSON.stringify(spec, null, 1));
+}
+
+/** Draw in the colours for paper, on the chosen ground, while something is taken.
+ * @template T
+ * @param {Page} page @param {(view: any) => Promise<T>} take @returns {Promise<T>} */
+async function onPaper(page, take) {
+  const shown = /** @type {any} */ (page.views.get(page.state.view));
+  const dark = page.scene?.theme !== "light";
+  if (dark) await shown.show(await sceneOf(page.weights, page.state, "light"));
+  shown.view.background(ground());
+  try {
+    return await take(shown.view);
+  } finally {
+    shown.view.background("transparent");
+    if (dark) await page.show();
+    else await shown.view.runAsync();
+  }
+}
+
+function ground() {
+  return picker("ground-select").value;
+}
+
+/** The spec that Altair made, with what the page shows put in: its data, parameters and size.
+ * @param {any} lite Vega-Lite @param {any} view of Vega @param {string} background */
+export function specOf(lite, view, background) {
+  const names = lite.layer.map((/** @type {any} */ layer) => layer.data.name);
+  return {
+    ...lite,
+    background,
+    width: view.width(),
+    height: view.height(),
+    params: lite.params.map((/** @type {any} */ one) => ({ ...one, value: view.signal(one.name) })),
+    datasets: Object.fromEntries(names.map((/** @type {string} */ name) => [name, view.data(name)])),
+  };
+}
+
+/** The shown weights as RFC 4180 has it: a header of keys, then a line for each query.
+ * @param {{matrix: import("./weights.js").Matrix, queries: {labels: string[]}, keys: {labels: string[]}}} scene */
+export function csvOf({ matrix, queries, keys }) {
+  const lines = [["", ...keys.labels.map(labelCell)]];
+  queries.labels.forEach((label, row) => {
+    const weights = matrix.values.subarray(row * matrix.columns, (row + 1) * matrix.columns);
+    lines.push([labelCell(label), ...Array.from(weights, numberText)]);
+  });
+  return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
+}
+
+/** A spreadsheet takes a cell that begins with = + - or @ for a formula and would run it: a label
+ * that does gets a ' before it. @param {string} label */
+function labelCell(label) {
+  const harmless = /^[=+\-@\t\r]/.test(label) ? `'${label}` : label;
+  return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+}
+
+/** The fewest digits that tell a float32 from every other. @param {number} weight */
+function numberText(weight) {
+  if (!Number.isFinite(weight)) return Number.isNaN(weight) ? "nan" : "inf";
+  const digits = [6, 7, 8].find((count) => Math.fround(Number(weight.toPrecision(count))) === weight);
+  return String(Number(weight.toPrecision(digits ?? 9)));
+}
+
+/** @param {Page} page @param {string} ending @param {string} type @param {string} text */
+function taken(page, ending, type, text) {
+  return { name: nameOf(page, ending), type, blob: new Blob([text], { type }), text };
+}
+
+/** @param {Page} page @param {string} ending */
+function nameOf({ state }, ending) {
+  const heads = state.heads.length > 4 ? `${state.heads.length}-heads` : `head-${state.heads.join("-")}`;
+  return `attention-layer-${state.layer}-${heads}.${ending}`;
+}
+
+/** Save what was taken, or show it where a page may not save. @param {Taken} it @param {Page} page */
+async function hand(it, page) {
+  if (window.parent !== window) {
+    await showTaken(it);
+    return;
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(it.blob);
+  link.download = it.name;
+  link.click();
+  // The browser reads the address after the click has returned.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  const rounded = page.weights.error(1) > 0 ? " Its weights are rounded as said below." : "";
+  element("taking-words").textContent = `${it.name} is being saved.${rounded}`;
+}
+
+/** @param {Page} page */
+async function takeLink(page) {
+  const { href } = window.location;
+  const hash = hashOfState(page.state);
+  if (window.parent === window) {
+    const link = href.replace(/#.*$/, "") + hash;
+    if (await copied(link)) {
+      element("taking-words").textContent = "The link is copied.";
+      return;
+    }
+    open("Link to what is shown", "Copy it with Ctrl+C or ⌘C.", link);
+    return;
+  }
+  open("Link to what is shown", "Put this behind the address of this report.", hash);
+}
+
+/** @param {string} text @returns {Promise<boolean>} */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // a page without a secure address, or in a frame, may not
+  }
+}
+
+/** @param {Taken} it */
+async function showTaken({ name, type, blob, text }) {
+  if (text !== null) {
+    open(name, "This page stands in a frame, where nothing can be saved: copy it from here.", text);
+    return;
+  }
+  const image = /** @type {HTMLImageElement} */ (made("img", ""));
+  image.alt = name;
+  image.src = await dataUrl(blob, type);
+  open(name, "This page stands in a frame: save the picture from its own menu.", "", image);
+}
+
+/** @param {Blob} blob @param {string} type */
+async function dataUrl(blob, type) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return `data:${type};base64,${base64OfBytes(bytes)}`;
+}
+
+/** @param {string} title @param {string} words @param {string} text @param {HTMLElement} [picture] */
+function open(title, words, text, picture) {
+  element("taken-title").textContent = title;
+  element("taken-words").textContent = words;
+  const area = /** @type {HTMLTextAreaElement} */ (element("taken-text"));
+  area.value = text;
+  for (const part of [area, element("taken-copy")]) part.hidden = Boolean(picture);
+  filled(element("taken-picture"), picture ? [picture] : []);
+  dialog().showModal();
+  if (!picture) area.select();
+}
+
+function dialog() {
+  return /** @type {HTMLDialogElement} */ (element("taken"));
+}

@@ -17,8 +17,9 @@ from attnreport.charts import (
 )
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured
+from attnreport.page.overlays import overlays
 from attnreport.page.pack import Packed
-from attnreport.page.vega import compiled, lite
+from attnreport.page.vega import compiled
 from attnreport.run import Attention, Run
 
 
@@ -71,6 +72,7 @@ def document(
             for attention in run.attentions
         ],
         "groups": groups(run),
+        **overlays(run),
         "measures": _measures(scores),
         "thumbnails": {"side": THUMBNAIL, "data": packed.thumbnails},
         "exact": packed.exact,
@@ -81,7 +83,6 @@ def document(
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "headColours": HEAD_COLOURS,
-        "lite": {"heatmap": lite(heatmap_view()), "arrows": lite(arrows_view())},
         "charts": {
             "heatmap": compiled(heatmap_view()),
             "arrows": compiled(arrows_view()),

@@ -25,7 +25,13 @@ export async function mountChart(element, spec) {
  * @param {HTMLElement} element @param {any} view @param {string} url */
 export async function drawn(element, view, url) {
   await view.resize().runAsync(); // labels take another room each time
-  const inPlace = () => element.querySelector("svg image")?.getAttribute("href") === url;
+  await painted(element, url);
+}
+
+/** Wait until a picture of a chart can be painted. @param {HTMLElement} element @param {string} url */
+export async function painted(element, url) {
+  const images = () => [...element.querySelectorAll("svg image")];
+  const inPlace = () => images().some((image) => image.getAttribute("href") === url);
   for (let frame = 0; frame < 30 && !inPlace(); frame += 1) await nextFrame();
   const probe = new Image();
   probe.src = url;
@@ -45,7 +51,7 @@ function refusingLoader() {
     throw new Error(`this page loads nothing, it was asked for ${String(url).slice(0, 80)}`);
   };
   const sanitize = async (/** @type {string} */ url) =>
-    String(url).startsWith("data:image/png;base64,") ? { href: url } : refuse(url);
+    /^data:image\/(png|jpeg);base64,/.test(url) ? { href: url } : refuse(url);
   return { load: refuse, http: refuse, file: refuse, sanitize };
 }
 

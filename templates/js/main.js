@@ -2,10 +2,10 @@
 // Starts the page: shows what the address says, then listens.
 import { listenToControls } from "./controls.js";
 import { element } from "./dom.js";
+import { listenToOverlay } from "./overlay.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
-import { listenToTaking } from "./taking.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
 import { listenToZoom } from "./zoom.js";
@@ -24,7 +24,7 @@ async function start() {
   for (const name of Object.keys(VIEWS)) listenToView(page, name);
   listenToOverview(page);
   listenToZoom(page);
-  listenToTaking(page);
+  listenToOverlay(page);
   listenToWindow(page);
   document.documentElement.dataset.ready = "true";
 }

@@ -43,7 +43,7 @@ export class Page {
   stateOfAddress(hash = window.location.hash) {
     const { layer, head } = this.report.shown;
     const choices = {
-      views: Object.keys(VIEWS),
+      views: Object.keys(VIEWS).filter((name) => name !== "overlay" || this.report.pictures.length),
       sorts: ["layer", ...this.report.measures.map(({ name }) => name)],
     };
     return stateOfHash(hash, this.shapes, choices, { layer, heads: [head] });

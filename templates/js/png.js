@@ -27,9 +27,10 @@ export async function codesOf(imageData, rows, columns) {
  * Make a picture with one pixel per code.
  * @param {Uint8Array} codes @param {number} rows @param {number} columns
  * @param {Uint8Array} palette 3 bytes a colour
+ * @param {Uint8Array} [alphas] how much each colour covers, 0 to 255; without it, all of them fully
  * @returns {string} a data: URL
  */
-export function pictureOf(codes, rows, columns, palette) {
+export function pictureOf(codes, rows, columns, palette, alphas) {
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, columns);
@@ -39,6 +40,7 @@ export function pictureOf(codes, rows, columns, palette) {
     Uint8Array.from(SIGNATURE),
     chunk("IHDR", header),
     chunk("PLTE", palette),
+    ...(alphas ? [chunk("tRNS", alphas)] : []),
     chunk("IDAT", stored(linesOf(codes, rows, columns))),
     chunk("IEND", new Uint8Array()),
   ]);

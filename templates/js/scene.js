@@ -35,7 +35,7 @@ export async function sceneOf(weights, state, theme) {
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
   const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
-  const palette = paletteOf(report.palettes[theme]);
+  const palette = paletteOf(state.view === "overlay" ? report.overlayPalette : report.palettes[theme]);
   return {
     state,
     title: titleOf(state),

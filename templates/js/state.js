@@ -8,7 +8,8 @@ import { RANGES, SCALES } from "./scale.js";
 /** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
  *   sinks: "shown" | "hidden", unit: "tokens" | "words", order: "position" | "weight",
- *   edges: number, query: number | null, key: number | null, rows: Window, columns: Window,
+ *   look: "to" | "from", opacity: number, edges: number,
+ *   query: number | null, key: number | null, rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State */
 /** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
@@ -25,6 +26,8 @@ const FIELDS = {
   sinks: choice(["shown", "hidden"]),
   unit: choice(["tokens", "words"]),
   order: choice(["position", "weight"]),
+  look: choice(["to", "from"]),
+  opacity: { read: (text) => wholeBelow(text, 101), plain: 80 },
   edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },
   query: { read: (text, { queries }) => wholeBelow(text, queries), plain: null },
   key: { read: (text, { keys }) => wholeBelow(text, keys), plain: null },

@@ -10,9 +10,11 @@ import { codesOf } from "./png.js";
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
+ *   pictures: {url: string, width: number, height: number}[],
+ *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
+ *   overlay: object | null, overlayPalette: string,
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>, inks: Record<string, string>,
- *   lite: Record<string, object>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
  *   headColours: string[]}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */

@@ -1,0 +1,165 @@
+"""The overlay: the picture itself, and the attention over it, patch by patch.
+
+Every patch is drawn at its box in the picture's own pixels. Nothing here counts patches: a square
+grid, a crop and odd sizes are all the same thing.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+from cmap import Colormap
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis
+from attnreport.charts import picture as codes
+from attnreport.charts.picture import FINEST
+from attnreport.charts.theme import fed, ink, layered
+from attnreport.picture import Picture
+from attnreport.run import Attention
+
+_STILL_PIXELS = 420
+# Perceptually even, and bright where much is looked at: it shows on white paper and on a night sky.
+_COLOUR_MAP = "matplotlib:plasma"
+_NONFINITE = "#00e5ff"
+
+
+@cache
+def overlay_palette() -> tuple[str, ...]:
+    """Return ``#rrggbb`` colours: one per weight code, then the one for what is not finite."""
+    colours = Colormap(_COLOUR_MAP)
+    steps = [str(colours(index / (FINEST - 1)).hex)[:7].lower() for index in range(FINEST)]
+    return (*steps, _NONFINITE)
+
+
+def overlay_alpha(place: float) -> float:
+    """Return how much a colour covers at a place on the scale: nothing at 0, all from ½ on."""
+    return min(1.0, 2 * place)
+
+
+def overlay_view() -> alt.LayerChart:
+    """Return the overlay that the page feeds.
+
+    Its units are pixels of the picture. Named data: ``source`` and ``map`` (x0, x1, y0, y1, url),
+    ``patches`` (x0, x1, y0, y1, colour, opacity), ``chosen`` (x0, x1, y0, y1). Parameters:
+    ``pictureWidth``, ``pictureHeight``, ``ink``.
+    """
+    return _chart(1, 1, (400, 400))
+
+
+def still_overlay(attention: Attention, head: int) -> tuple[alt.LayerChart, str] | None:
+    """Return what the class token of one head looks at, over the picture, and the same in words.
+
+    Without a special first position it is the mean over all queries. None where no key has a box
+    in a kept picture.
+    """
+    keys = attention.keys
+    if keys.picture is None or all(position.box is None for position in keys):
+        return None
+    first = attention.queries.positions[0]
+    weights = attention.weights[head]
+    special = first.role == "special"
+    row = weights[0] if special else weights.mean(axis=0)
+    seen = np.array([position.box is not None for position in keys])
+    share = float(row[seen].sum())
+    largest = float(np.nan_to_num(row[seen]).max()) or 1.0
+    who = f"what {first.label} looks at" if special else "what is looked at, mean over all queries"
+    words = (
+        f"{who}: {share:.1%} of its attention falls on the picture; "
+        f"full colour stands for {largest:.4f}, the largest patch"
+    )
+    scale = _STILL_PIXELS / max(keys.picture.width, keys.picture.height)
+    size = (round(keys.picture.width * scale) or 1, round(keys.picture.height * scale) or 1)
+    chart = _chart(keys.picture.width, keys.picture.height, size)
+    source = {
+        "x0": 0,
+        "x1": keys.picture.width,
+        "y0": 0,
+        "y1": keys.picture.height,
+        "url": picture_url(keys.picture),
+    }
+    data = {"source": [source], "patches": _patches(keys, row / largest), "map": [], "chosen": []}
+    return fed(chart, data), words
+
+
+def picture_url(picture: Picture) -> str:
+    """Return a picture as a ``data:`` URL."""
+    return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}"
+
+
+def _patches(axis: Axis, shares: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Return a rectangle for every position with a box, coloured by its share of the largest."""
+    colours = overlay_palette()
+    patches = []
+    for position, share, code in zip(axis, shares, codes.encode(shares), strict=True):
+        if position.box is None:
+            continue
+        x0, y0, x1, y1 = position.box
+        place = float(np.sqrt(share)) if np.isfinite(share) else 1.0
+        patches.append(
+            {"x0": x0, "x1": x1, "y0": y0, "y1": y1, "colour": colours[code],
+             "opacity": round(0.8 * overlay_alpha(place), 3)}
+        )  # fmt: skip
+    return patches
+
+
+def _chart(width: int, height: int, size: tuple[int, int]) -> alt.LayerChart:
+    corners = _corners()
+    patches = _rects("patches", strokeWidth=0).encode(
+        **corners,
+        color=alt.Color("colour:N", scale=None),
+        fillOpacity=alt.FillOpacity("opacity:Q", scale=None),
+    )
+    # Two lines, one dark and one bright: one of them shows on any picture.
+    outlines = [
+        _rects("chosen", fillOpacity=0, stroke=stroke, strokeWidth=line).encode(**corners)
+        for stroke, line in (("#000000", 4), ("#ffffff", 2))
+    ]
+    return layered(
+        _image("source", smooth=True),
+        _image("map", smooth=False),
+        patches,
+        *outlines,
+        size=size,
+        parameters=[
+            alt.param(name="pictureWidth", value=width),
+            alt.param(name="pictureHeight", value=height),
+            alt.param(name="ink", value=ink("light")),
+        ],
+    )
+
+
+def _image(data: str, *, smooth: bool) -> alt.Chart:
+    marks: alt.Chart = (
+        alt.Chart(alt.NamedData(name=data))
+        .mark_image(aspect=False, smooth=smooth, aria=False)
+        .encode(**_corners(), url="url:N")
+    )
+    return marks
+
+
+def _rects(data: str, **look: Any) -> alt.Chart:
+    marks: alt.Chart = alt.Chart(alt.NamedData(name=data)).mark_rect(aria=False, **look)
+    return marks
+
+
+def _corners() -> dict[str, Any]:
+    """Return the encoding of boxes by their sides, in pixels from the upper left."""
+    return {
+        "x": alt.X("x0:Q", scale=_scale("pictureWidth"), axis=_axis("bottom")),
+        "x2": "x1:Q",
+        "y": alt.Y("y0:Q", scale=_scale("pictureHeight", reverse=True), axis=_axis("left")),
+        "y2": "y1:Q",
+    }
+
+
+def _scale(length: str, *, reverse: bool = False) -> alt.Scale:
+    return alt.Scale(domain=alt.ExprRef(f"[0, {length}]"), nice=False, zero=False, reverse=reverse)
+
+
+def _axis(orient: Any) -> alt.Axis:
+    return alt.Axis(orient=orient, tickCount=6, labelColor=alt.ExprRef("ink"))

@@ -1,0 +1,52 @@
+"""What the page's overlay needs of a Run: its pictures, each once, and where positions lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attnreport.axis import Axis
+from attnreport.charts import overlay_palette, overlay_view, picture_url
+from attnreport.page.vega import compiled
+from attnreport.picture import Picture
+from attnreport.run import Run
+
+
+def pictures(run: Run) -> tuple[Picture, ...]:
+    """Return every different picture that positions have boxes in, in order of first use."""
+    found = (axis.picture for axis in run.axes if _boxed(axis))
+    return tuple(dict.fromkeys(picture for picture in found if picture is not None))
+
+
+def overlays(run: Run) -> dict[str, Any]:
+    """Return the part of the page's document that the overlay reads.
+
+    ``pictures`` are the pictures; ``places`` has, for each axis, which picture it is on and the
+    box of each position, or null where it is on none.
+    """
+    shown = pictures(run)
+    return {
+        "pictures": [
+            {"url": picture_url(picture), "width": picture.width, "height": picture.height}
+            for picture in shown
+        ],
+        "places": [
+            {
+                "picture": shown.index(axis.picture),
+                "boxes": [position.box and _rounded(position.box) for position in axis],
+            }
+            if axis.picture is not None and _boxed(axis)
+            else None
+            for axis in run.axes
+        ],
+        "overlay": compiled(overlay_view()) if shown else None,
+        "overlayPalette": "".join(colour.removeprefix("#") for colour in overlay_palette()),
+    }
+
+
+def _boxed(axis: Axis) -> bool:
+    return axis.picture is not None and any(position.box for position in axis)
+
+
+def _rounded(box: tuple[float, float, float, float]) -> list[float]:
+    # A ten-thousandth of a pixel is far below what a screen shows, and half the characters.
+    return [round(side, 4) for side in box]

@@ -1,0 +1,182 @@
+"""The overlay in a real browser: what is laid over the picture lies where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted import covered_at, grid_axis, planted_run, screenshot
+from playwright.sync_api import expect
+from tiny_vision import FAMILIES, save_family
+
+from attnreport import Axis, Position, Report, Run
+from attnreport.charts import overlay_palette, overlay_view
+from attnreport.page.overlays import overlays
+from attnreport.sources import Request, open_source
+
+SIZES = {"square": (160, 160), "tall": (90, 230), "wide": (240, 100), "odd": (131, 97)}
+CASES = [
+    *(("vit", size) for size in SIZES),
+    *(("dinov2_with_registers", size) for size in SIZES),
+    ("deit", "tall"), ("beit", "odd"), ("dinov2", "square"), ("clip", "wide"), ("siglip", "odd"),
+    ("wide", "tall"),
+]  # fmt: skip
+
+
+def planted_picture(size):
+    """A dark picture with one bright rectangle, a little off the middle; and its middle."""
+    width, height = size
+    values = np.full((height, width, 3), 25, dtype=np.uint8)
+    x, y = round(0.56 * width), round(0.41 * height)
+    half = max(3, min(width, height) // 16)
+    values[y - half : y + half, x - half : x + half] = 230
+    return Image.fromarray(values), (x, y)
+
+
+def brightest_patch(pixels, patch=8):
+    """Which 8 × 8 patch of what the model gets is brightest, counted row by row. Knows no box."""
+    values = pixels[0].mean(dim=0).numpy()
+    rows, columns = (side // patch for side in values.shape)
+    cut = values[: rows * patch, : columns * patch]
+    return int(cut.reshape(rows, patch, columns, patch).mean(axis=(1, 3)).argmax())
+
+
+@pytest.mark.parametrize(("family", "size"), CASES)
+def test_what_the_class_token_sees_is_covered(page_of, tmp_path, family, size):
+    """A bright spot goes through the real processor; attention to its patch covers the spot."""
+    image, middle = planted_picture(SIZES[size])
+    image.save(tmp_path / "in.png")
+    folder = save_family(family, tmp_path / family)
+    call = open_source(Request(str(folder), str(tmp_path / "in.png"))).call
+    ((pixels, axis),) = call.axes
+    key = len(FAMILIES[family][2]) + brightest_patch(pixels)
+    page = page_of(planted_run(axis, {0: key}), fragment="#view=overlay&query=0")
+
+    x, y = covered_at(page, image.size)
+    x0, y0, x1, y1 = axis.positions[key].box
+    assert abs(x - middle[0]) <= (x1 - x0) / 2 + 2
+    assert abs(y - middle[1]) <= (y1 - y0) / 2 + 2
+    assert (x, y) == pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=1.5)
+
+
+def test_a_click_on_a_patch_chooses_it(page_of):
+    axis = grid_axis(120, 80, 6, 4)
+    page = page_of(planted_run(axis, {1 + 6 + 2: 1 + 18 + 5}), fragment="#view=overlay")
+    page.locator("#overlay-live").scroll_into_view_if_needed()
+    box = page.locator("#overlay-live svg image").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 50 / 120, box["y"] + box["height"] * 30 / 80)
+    page.mouse.move(0, 0)
+    expect(page.locator("#overlay-words")).to_contain_text("Of what “r1 c2” looks at")
+    assert "query=9" in page.url
+    x, y = covered_at(page, (120, 80))
+    assert (x, y) == pytest.approx((110, 70), abs=1.5)
+
+
+def test_who_looks_at_a_key_is_the_column(page_of):
+    axis = grid_axis(120, 80, 6, 4)
+    run = planted_run(axis, {1 + 7: 0})
+    page = page_of(run, fragment="#view=overlay&look=from&key=0")
+    expect(page.locator("#overlay-words")).to_contain_text("Who looks at “[CLS]”")
+    assert covered_at(page, (120, 80)) == pytest.approx((30, 30), abs=1.5)
+
+
+def test_a_name_above_the_picture_chooses_it(page_of):
+    axis = grid_axis(120, 80, 6, 4, prefix=("[CLS]", "[register 0]"))
+    page = page_of(planted_run(axis, {1: 2 + 23}), fragment="#view=overlay")
+    page.locator("#overlay-live .token", has_text="[register 0]").click()
+    page.mouse.move(0, 0)
+    words = page.locator("#overlay-words")
+    expect(words).to_contain_text("Of what “[register 0]” looks at")
+    assert covered_at(page, (120, 80)) == pytest.approx((110, 70), abs=1.5)
+
+
+def test_keys_step_from_query_to_query(page_of):
+    axis = grid_axis(120, 80, 6, 4)
+    page = page_of(planted_run(axis, {0: 3}), fragment="#view=overlay&query=0&key=0")
+    page.locator("#overlay-live").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#overlay-words")).to_contain_text("Of what “r0 c0” looks at")
+
+
+def test_words_say_what_fell_on_the_picture(page_of):
+    picture = grid_axis(80, 80, 2, 2, prefix=("[CLS]",))
+    keys = Axis(
+        "prompt",
+        (*picture.positions, Position("cat", span=(0, 3))),
+        "cat",
+        picture.picture,
+    )
+    queries = Axis("answer", (Position("it"),))
+    run = planted_run(queries, {0: 0}, keys=keys, share=0.5)
+    page = page_of(run, fragment="#view=overlay&query=0")
+    assert page.text_content("#overlay-words") == (
+        "Of what “it” looks at, 40.0 % falls on the picture, 50.0 % on special positions and "
+        "10.0 % on text. Largest patch: 0.1000; full colour stands for 1.0000."
+    )
+
+
+def test_each_map_can_have_its_own_scale(page_of):
+    axis = grid_axis(80, 80, 4, 4)
+    run = planted_run(axis, {0: 1 + 5}, share=0.2)
+    page = page_of(run, fragment="#view=overlay&query=0&range=row&scale=linear")
+    assert "full colour stands for 0.2000" in page.text_content("#overlay-words")
+    middle = screenshot(page)
+    height, width, _ = middle.shape
+    seen = middle[round(height * 3 / 8), round(width * 3 / 8)]
+    full = [int(overlay_palette()[254][at : at + 2], 16) for at in (1, 3, 5)]
+    wanted = 0.8 * np.array(full) + 0.2 * np.array((20, 30, 60))
+    assert np.abs(seen - wanted).max() <= 4
+
+
+def test_patches_that_make_no_grid_are_drawn_one_by_one(page_of):
+    even = grid_axis(120, 80, 6, 4)
+    positions = list(even.positions)
+    positions[1] = Position("cut", box=(8, 4, 20, 20))
+    axis = Axis("picture", tuple(positions), picture=even.picture)
+    page = page_of(planted_run(axis, {0: 1}), fragment="#view=overlay&query=0")
+    assert page.locator("#overlay-live svg image").count() == 1
+    assert covered_at(page, (120, 80)) == pytest.approx((14, 12), abs=1.5)
+
+
+def test_a_run_without_a_picture_has_no_such_tab(page_of, run_of):
+    page = page_of(run_of(), fragment="#view=overlay")
+    expect(page.locator("#overlay-tab")).to_be_hidden()
+    assert page.locator("[data-view=heatmap]").get_attribute("aria-pressed") == "true"
+    expect(page.locator("#heatmap-live")).to_be_visible()
+
+
+def test_a_layer_without_places_says_so(page_of):
+    picture = grid_axis(80, 80, 2, 2)
+    text = Axis.of_labels("text", ["a", "b"])
+    first = planted_run(picture, {0: 1}).attentions[0]
+    second = planted_run(text, {0: 1}).attentions[0]
+    run = Run((first, replace(second, layer=1)))
+    page = page_of(run, fragment="#layer=1&head=0&view=overlay")
+    assert "No position of this layer has a place" in page.text_content("#overlay-words")
+    expect(page.locator("#overlay-live svg")).to_be_hidden()
+
+
+def test_the_picture_stands_in_the_document_once():
+    noise = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
+    axis = grid_axis(500, 300, 5, 3, image=Image.fromarray(noise))
+    other = Axis("latents", axis.positions[1:4], picture=axis.picture)
+    run = planted_run(axis, {0: 1}, keys=other)
+    found = overlays(run)
+    assert len(found["pictures"]) == 1
+    assert found["pictures"][0]["url"].startswith("data:image/jpeg;base64,")
+    assert [place["picture"] for place in found["places"]] == [0, 0]
+    html = Report(run).html()
+    assert html.count('"pictures":[{"url":"data:image/jpeg') == 1
+
+
+def test_a_jpeg_is_shown(page_of):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
+    axis = grid_axis(500, 300, 5, 3, image=Image.fromarray(noise))
+    page = page_of(planted_run(axis, {0: 8}), fragment="#view=overlay&query=0")
+    assert covered_at(page, (500, 300)) == pytest.approx((250, 150), abs=40)
+
+
+def test_the_chart_fits_its_schema():
+    overlay_view().to_dict()

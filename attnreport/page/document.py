@@ -19,7 +19,7 @@ from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured
 from attnreport.page.overlays import overlays
 from attnreport.page.pack import Packed
-from attnreport.page.vega import compiled
+from attnreport.page.vega import compiled, lite
 from attnreport.run import Attention, Run
 
 
@@ -83,6 +83,7 @@ def document(
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "headColours": HEAD_COLOURS,
+        "lite": {"heatmap": lite(heatmap_view()), "arrows": lite(arrows_view())},
         "charts": {
             "heatmap": compiled(heatmap_view()),
             "arrows": compiled(arrows_view()),

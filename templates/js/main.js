@@ -6,6 +6,7 @@ import { listenToOverlay } from "./overlay.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
 import { allowOnlyEmptyMarkup } from "./policy.js";
+import { listenToTaking } from "./taking.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
 import { listenToZoom } from "./zoom.js";
@@ -25,6 +26,7 @@ async function start() {
   listenToOverview(page);
   listenToZoom(page);
   listenToOverlay(page);
+  listenToTaking(page);
   listenToWindow(page);
   document.documentElement.dataset.ready = "true";
 }

@@ -15,6 +15,7 @@ import { codesOf } from "./png.js";
  *   overlay: object | null, overlayPalette: string,
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>, inks: Record<string, string>,
+ *   lite: Record<string, object>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
  *   headColours: string[]}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */

@@ -169,7 +169,7 @@ def _shape(watch: Watch, call: Called, followed: Followed) -> None:
         with quietly(followed.clean):
             result = (call.ran or call.function)(*_clean(watch, call.args), **kwargs)
         cleans = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-    cut = followed.cut or call.function in _CUTTING
+    cut = followed.cut or call.function in CUTTING
     for tensor, clean in zip(outputs, cleans, strict=True):
         start(watch, tensor, replace(followed, clean=clean, cut=cut))
 
@@ -263,7 +263,7 @@ def before_dropout_in_place(watch: Watch, args: tuple[Any, ...], kwargs: dict[st
         start(watch, tensor, replace(followed, clean=tensor.detach().clone()))
 
 
-def _methods(*names: str) -> set[Any]:
+def methods(*names: str) -> set[Any]:
     """Return these functions as torch and Tensor have them, in place too."""
     found = set()
     for name in names:
@@ -276,22 +276,22 @@ def _methods(*names: str) -> set[Any]:
     return found
 
 
-_CUTTING: set[Any] = {torch.Tensor.__getitem__} | _methods(
+CUTTING: set[Any] = {torch.Tensor.__getitem__} | methods(
     "narrow", "select", "split", "chunk", "unbind", "tensor_split", "index_select"
 )
 SHAPING: set[Any] = (
-    _CUTTING
+    CUTTING
     | {getattr(torch.Tensor, name).__get__ for name in ("T", "mT", "H", "data")}
     | {F.pad, torch._C._nn.pad}
-    | _methods("view", "reshape", "permute", "transpose", "swapaxes", "swapdims", "movedim")
-    | _methods("contiguous", "clone", "expand", "expand_as", "unsqueeze", "squeeze", "flatten")
-    | _methods("unflatten", "view_as", "reshape_as", "repeat", "repeat_interleave", "cat")
-    | _methods("concat", "stack", "roll", "flip", "as_strided", "detach", "requires_grad")
-    | _methods("to", "type", "float", "half", "bfloat16", "double", "type_as", "cpu", "cuda")
-    | _methods("masked_fill", "where")
-    | _methods("nan_to_num", "tril", "triu", "clamp")
+    | methods("view", "reshape", "permute", "transpose", "swapaxes", "swapdims", "movedim")
+    | methods("contiguous", "clone", "expand", "expand_as", "unsqueeze", "squeeze", "flatten")
+    | methods("unflatten", "view_as", "reshape_as", "repeat", "repeat_interleave", "cat")
+    | methods("concat", "stack", "roll", "flip", "as_strided", "detach", "requires_grad")
+    | methods("to", "type", "float", "half", "bfloat16", "double", "type_as", "cpu", "cuda")
+    | methods("masked_fill", "where")
+    | methods("nan_to_num", "tril", "triu", "clamp")
 )
-SCALING: set[Any] = _methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
+SCALING: set[Any] = methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
 _DROPOUT: set[Any] = {F.dropout, F.dropout1d, F.dropout2d, torch.dropout, F.alpha_dropout}
 _MIXING: set[Any] = {
     F.linear,
@@ -301,4 +301,4 @@ _MIXING: set[Any] = {
     F.layer_norm,
     F.batch_norm,
     F.group_norm,
-} | _methods("add", "sub", "lerp", "addcmul")
+} | methods("add", "sub", "lerp", "addcmul")

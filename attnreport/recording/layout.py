@@ -60,7 +60,7 @@ def layout_of(shape: Sequence[int], stream: Stream | None, example: int) -> Layo
         return _batch_first(first, batch, example)
     if batch is None or batch == 1:
         reason = f"one leading dimension of {first}, read as heads of one example"
-        return Layout(0, None, () if batch == 1 else (reason,))
+        return Layout(0, None, (reason,) if first > 1 else ())
     return _merged(first, batch, example)
 
 
@@ -74,7 +74,10 @@ def _at_each_position(lead: Sequence[int], queries: int, keys: int, stream: Stre
 
 def _batch_first(first: int, batch: int | None, example: int) -> Layout | str:
     if batch is not None and first not in (1, batch):
-        return f"the first dimension is {first}, the batch {batch}: which example is where?"
+        return (
+            f"the first dimension is {first}, the batch {batch}: windows, chunks or beams, "
+            "which could not be put back on their sequence"
+        )
     if first != 1 and example >= first:
         return f"example {example} was asked for, the batch has {first}"
     return Layout(0 if first == 1 else example, 1)

@@ -25,7 +25,10 @@ def complete(provenance: Provenance, model: torch.nn.Module, notes: Sequence[str
     """Return the provenance with its empty fields filled from the model, and these notes added."""
     digest, skipped = model_digest(model)
     if skipped:
-        notes = (*notes, f"{skipped} tensors have no data here and are not in the model digest")
+        notes = (
+            *notes,
+            f"{skipped} tensors have no plain data here and are not in the model digest",
+        )
     return replace(
         provenance,
         model=provenance.model or type(model).__name__,
@@ -49,11 +52,12 @@ def model_digest(model: torch.nn.Module) -> tuple[str, int]:
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        if tensor.is_meta:
+        content = _bytes(tensor)
+        if content is None:
             skipped += 1
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(_bytes(tensor))
+        digest.update(content)
     return f"sha256:{digest.hexdigest()}", skipped
 
 
@@ -79,10 +83,17 @@ def created() -> str:
     return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _bytes(tensor: torch.Tensor) -> bytes:
+def _bytes(tensor: torch.Tensor) -> bytes | None:
+    """Return the bytes of a tensor; None where it has none here, or none in a plain row."""
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return None
     # NumPy has no bfloat16 and fewer small floats than torch: take the bytes as they are.
-    flat = tensor.cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    try:
+        flat = tensor.cpu().contiguous().reshape(-1)
+        return flat.view(torch.uint8).numpy().tobytes()
+    except (RuntimeError, NotImplementedError, TypeError):
+        # Quantised and distributed tensors are subclasses of their own kinds.
+        return None
 
 
 def _floats(model: torch.nn.Module) -> Iterable[torch.nn.Parameter]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import Followed
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import distance, mix, to_host
+from attnreport.recording.windows import lay, pieces_for
 
 # How far from 1 a row may sum by rounding alone.
 _TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -68,7 +71,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         (*product.output.shape[:-1], product.weights.shape[-1]), queries, watch.example
     )
     if isinstance(layout, str):
-        watch.miss(origin.call, layout)
+        if not _record_windows(watch, followed, product, queries):
+            watch.miss(origin.call, layout)
         return
     with quietly(product.weights):
         shown, residual = _computed(product, layout)
@@ -87,6 +91,33 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     watch.keep(found)
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
+
+
+def _record_windows(
+    watch: Watch, followed: Followed, product: Matrices, queries: Stream | None
+) -> bool:
+    """Lay windows on their sequence; tell whether that was possible."""
+    if product.rows is not None or product.clean is not None:
+        return False
+    pieces = pieces_for(watch, queries, product.weights, product.source)
+    name = watch.names.current()
+    if pieces is None or name is None:
+        return False
+    found = Found(
+        name=name,
+        call=followed.origin.call,
+        weights=np.empty((0, 0, 0), np.float32),
+        queries=queries,
+        keys=watch.streams.of(product.source),
+        dtype=str(product.weights.dtype).removeprefix("torch."),
+        residual=None,
+        reasons=list(followed.reasons),
+    )
+    with quietly(product.weights):
+        parts = (product.weights, product.values, product.output)
+        lay(found, pieces, *(part[pieces.own] for part in parts))
+    watch.keep(found)
+    return True
 
 
 def _await_gradient(watch: Watch, found: Found, product: Matrices, layout: Layout) -> None:

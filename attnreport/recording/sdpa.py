@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
@@ -17,10 +18,12 @@ from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
+from attnreport.recording.windows import lay, pieces_for
 
 _CALL = "scaled_dot_product_attention"
 # The frames between a recorder and the function that called torch.
 _NEAR = 8
+_NONE = np.empty((0, 0, 0), np.float32)
 
 
 @recorder(F.scaled_dot_product_attention)
@@ -46,7 +49,21 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         return
     layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
     if isinstance(layout, str):
-        watch.miss(_CALL, layout)
+        pieces = None if dropout_p else pieces_for(watch, queries, query, key)
+        if pieces is None:
+            watch.miss(_CALL, layout)
+            return
+        own = pieces.own
+        found = Found(name, _CALL, _NONE, queries, watch.streams.of(key), _dtype(query), None)
+        with quietly(query):
+            q, k = query[own].flatten(0, 1), key[own].flatten(0, 1)
+            mask = attn_mask
+            if mask is not None:
+                mask = mask.expand(*query.shape[:-2], *mask.shape[-2:])[own].flatten(0, 1)
+            weights = softmax_weights(q, k, scale=scale, mask=mask, causal=is_causal)
+            weights = weights.reshape(len(own), -1, *weights.shape[1:])
+            lay(found, pieces, weights, value[own], output[own])
+        watch.keep(found)
         return
     with quietly(query):
         q, k, v, real = (layout.pick(tensor) for tensor in (query, key, value, output))
@@ -63,7 +80,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         weights=to_host(weights, ours=True),
         queries=queries,
         keys=watch.streams.of(key),
-        dtype=str(query.dtype).removeprefix("torch."),
+        dtype=_dtype(query),
         residual=residual,
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
     )
@@ -71,6 +88,10 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_packed_step(query: torch.Tensor) -> bool:

@@ -55,7 +55,7 @@ class Stream:
 class Tag:
     """Hold what is known of one tensor while it lives."""
 
-    __slots__ = ("__weakref__", "executed", "ref", "stream", "weights")
+    __slots__ = ("__weakref__", "executed", "ref", "step", "stream", "weights")
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -64,6 +64,8 @@ class Tag:
         self.stream = stream
         # The path of the module a parameter belongs to.
         self.executed = executed
+        # How it came from another tensor, for places.py.
+        self.step: Any = None
         # What following.py follows; it is nothing to this module.
         self.weights: Any = None
 

@@ -25,6 +25,7 @@ from attnreport.recording.apart import without_modes
 from attnreport.recording.exported import torch_function_of
 from attnreport.recording.laying import Part
 from attnreport.recording.naming import Names
+from attnreport.recording.places import remember
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
@@ -151,6 +152,7 @@ class Watch(TorchFunctionMode):
         plain = function
         if isinstance(function, torch._ops.OpOverload):
             plain = torch_function_of(function)
+        remember(self.streams, plain, args, kwargs, output)
         record = recorder_of(plain)
         if record is not None:
             # A backward pass may compute a checkpointed forward again: it was seen already.

@@ -65,6 +65,9 @@ def test_the_digest_is_of_names_shapes_precisions_and_bytes(dtype):
 
 def test_tensors_without_data_are_skipped_and_counted():
     assert model_digest(Layer().to("meta"))[1] == 3
+    sparse = Layer()
+    sparse.places = torch.eye(3).to_sparse()
+    assert model_digest(sparse)[1] == 1
 
 
 def test_a_model_without_parameters():

@@ -1,0 +1,132 @@
+"""Windows are put back on the positions they were cut from, shifted and padded ones too."""
+
+import math
+
+import attention_reference as reference
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+
+import attnreport
+
+SIDE, WIDTH, HEADS = 6, 8, 2
+
+
+class Windows(nn.Module):
+    """Attend inside windows of a picture, as Swin does (Liu et al. 2021)."""
+
+    def __init__(self, window, shift, fused, *, channels_first=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.window, self.shift, self.fused = window, shift, fused
+        self.channels_first = channels_first
+        self.embed = nn.Conv2d(3, WIDTH, 2, 2)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.project = nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(self, picture):
+        hidden = self.embed(picture)
+        if self.channels_first:
+            hidden = hidden.permute(0, 2, 3, 1)
+        else:
+            hidden = hidden.flatten(2).transpose(1, 2)
+            hidden = self.norm(hidden).view(-1, SIDE, SIDE, WIDTH)
+        extra = -SIDE % self.window
+        hidden = F.pad(hidden, (0, 0, 0, extra, 0, extra))
+        if self.shift:
+            hidden = torch.roll(hidden, (-self.shift, -self.shift), (1, 2))
+        count = (SIDE + extra) // self.window
+        hidden = hidden.view(-1, count, self.window, count, self.window, WIDTH)
+        hidden = hidden.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, self.window**2, WIDTH)
+        query, key, value = (
+            x.view(len(hidden), -1, HEADS, WIDTH // HEADS).transpose(1, 2)
+            for x in self.project(hidden).chunk(3, -1)
+        )
+        if self.fused:
+            return F.scaled_dot_product_attention(query, key, value)
+        return (query @ key.mT / math.sqrt(WIDTH // HEADS)).softmax(-1) @ value
+
+    def expected(self, picture, example):
+        """Return the weights by asking for every pair whether it is in one window."""
+        hidden = self.embed(picture)[example].flatten(1).T
+        if not self.channels_first:
+            hidden = self.norm(hidden)
+        extra = -SIDE % self.window
+        side = SIDE + extra
+        padded = torch.zeros(side, side, WIDTH)
+        padded[:SIDE, :SIDE] = hidden.view(SIDE, SIDE, WIDTH)
+        query, key, _ = (
+            x.reshape(side * side, HEADS, -1).transpose(0, 1)
+            for x in self.project(padded).chunk(3, -1)
+        )
+        place = [((x - self.shift) % side) // self.window for x in range(side)]
+        window = [place[p // side] * side + place[p % side] for p in range(side * side)]
+        mask = torch.tensor(window)[:, None] == torch.tensor(window)
+        weights = reference.weights_of(query, key, mask=mask)
+        real = [p for p in range(side * side) if p // side < SIDE and p % side < SIDE]
+        return weights[:, real][:, :, real]
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+@pytest.mark.parametrize("fused", [True, False], ids=["sdpa", "by hand"])
+@pytest.mark.parametrize(("window", "shift"), [(3, 0), (3, 1), (2, 1), (4, 0), (4, 2)])
+def test_windows_lie_on_the_picture(window, shift, fused, channels_first):
+    model = Windows(window, shift, fused, channels_first=channels_first)
+    picture = torch.randn(2, 3, 2 * SIDE, 2 * SIDE)
+    labels = [f"{row},{column}" for row in range(SIDE) for column in range(SIDE)]
+    with torch.no_grad():
+        run, _ = reference.record(model, picture, axes=[(picture, labels)], example=1)
+        expected = model.expected(picture, 1)
+    (attention,) = run.attentions
+    assert np.abs(attention.weights - expected).max() < 2e-6
+    assert attention.residual < 1e-5
+    assert attention.queries.labels == attention.keys.labels == tuple(labels)
+    assert attention.kind == "self"
+    assert (attention.sink is None) == (window != 4)
+    assert "windows" in run.ledger[0].reason
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_swin_has_the_values_that_its_own_windows_have(implementation):
+    config = transformers.SwinConfig(
+        image_size=32, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4
+    )
+    models = []
+    for way in (implementation, "eager"):
+        torch.manual_seed(0)
+        models.append(transformers.SwinModel._from_config(config, attn_implementation=way).eval())
+    picture = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        plain = models[0](picture)[0]
+        with attnreport.capture(models[0], example=1) as recording:
+            output = models[0](picture)[0]
+        windows = models[1](picture, output_attentions=True).attentions
+    run = recording.run()
+    assert torch.equal(plain, output)
+    assert [a.weights.shape for a in run.attentions] == [(2, 64, 64)] * 2 + [(4, 16, 16)] * 2
+    assert max(a.residual for a in run.attentions) < 1e-5
+    # Eager returns those of the last block of each stage, which is the shifted one.
+    for attention, expected in zip(run.attentions[1::2], windows, strict=True):
+        own = expected[len(expected) // 2 :].transpose(0, 1).flatten(1).sort().values
+        whole = torch.from_numpy(attention.weights.copy()).flatten(1).sort().values
+        assert torch.allclose(whole[:, -own.shape[1] :], own, atol=2e-6)
+        assert not whole[:, : -own.shape[1]].any()
+
+
+class Scrambled(Windows):
+    """Sort what is in a window first: nothing tells then where it was."""
+
+    def forward(self, picture):
+        hidden = self.embed(picture).flatten(2).transpose(1, 2)
+        hidden = hidden.reshape(-1, 9, WIDTH).sort(dim=1).values
+        heads = hidden.view(len(hidden), 9, HEADS, -1).transpose(1, 2)
+        return F.scaled_dot_product_attention(heads, heads, heads)
+
+
+def test_what_cannot_be_put_back_is_said():
+    picture = torch.randn(1, 3, 2 * SIDE, 2 * SIDE)
+    with pytest.raises(attnreport.AttentionNotFound, match="could not be put back"):
+        reference.record(Scrambled(3, 0, True), picture)

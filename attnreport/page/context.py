@@ -21,6 +21,7 @@ from attnreport.measures import (
 )
 from attnreport.page.document import document, groups
 from attnreport.page.form import UNREDUCED, Form, MeasuredRun
+from attnreport.page.overlays import StillOverlay, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.vega import svg
@@ -65,6 +66,7 @@ class Still:
     heatmap: str
     block: int
     colourbar: str
+    overlays: tuple[StillOverlay, ...]
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
-        still=Still(svg(chart), block, svg(colourbar())),
+        still=Still(svg(chart), block, svg(colourbar()), still_overlays(shown, head)),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
         ledger_summary=_ledger_summary(run),

@@ -72,7 +72,7 @@ def document(
             for attention in run.attentions
         ],
         "groups": groups(run),
-        **overlays(run),
+        **overlays(run, run.attentions[layer].keys.picture),
         "measures": _measures(scores),
         "thumbnails": {"side": THUMBNAIL, "data": packed.thumbnails},
         "exact": packed.exact,

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Axis
-from attnreport.charts import overlay_palette, overlay_view, picture_url
-from attnreport.page.vega import compiled
+from attnreport.charts import overlay_palette, overlay_view, picture_url, still_overlay
+from attnreport.page.vega import compiled, svg
 from attnreport.picture import Picture
-from attnreport.run import Run
+from attnreport.run import Attention, Run
+
+
+@dataclass(frozen=True)
+class StillOverlay:
+    """Hold an overlay that needs no script, as SVG, and what it shows in words."""
+
+    picture: str
+    words: str
+
+
+def still_overlays(attention: Attention, head: int) -> tuple[StillOverlay, ...]:
+    """Return the still overlay of one head; nothing where its keys lie in no picture."""
+    made = still_overlay(attention, head)
+    return () if made is None else (StillOverlay(svg(made[0]), made[1]),)
 
 
 def pictures(run: Run) -> tuple[Picture, ...]:
@@ -17,16 +32,21 @@ def pictures(run: Run) -> tuple[Picture, ...]:
     return tuple(dict.fromkeys(picture for picture in found if picture is not None))
 
 
-def overlays(run: Run) -> dict[str, Any]:
+def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
     """Return the part of the page's document that the overlay reads.
 
-    ``pictures`` are the pictures; ``places`` has, for each axis, which picture it is on and the
+    ``pictures`` are the pictures, without ``url`` for the one that the still overlay carries, so
+    that it stands in the page once; ``places`` has, for each axis, which picture it is on and the
     box of each position, or null where it is on none.
     """
     shown = pictures(run)
     return {
         "pictures": [
-            {"url": picture_url(picture), "width": picture.width, "height": picture.height}
+            {
+                "url": None if picture == still else picture_url(picture),
+                "width": picture.width,
+                "height": picture.height,
+            }
             for picture in shown
         ],
         "places": [

@@ -62,7 +62,8 @@ export class Overlay {
       return;
     }
     this.grid = gridOf(places.boxes);
-    const { url, width, height } = this.report.pictures[places.picture];
+    const { width, height } = this.report.pictures[places.picture];
+    const url = this.report.pictures[places.picture].url ?? stillPicture();
     const room = Math.max(120, this.chart.clientWidth - PICTURE_LABELS);
     const size = Math.min(room / width, PICTURE_HEIGHT / height, MOST_ENLARGED);
     this.view
@@ -222,6 +223,11 @@ export class Overlay {
     const text = axes.keys.text === null ? "" : ` and ${share(sums.text)} on text`;
     return `${share(sums.picture)} falls on the picture, ${special}${text}`;
   }
+}
+
+/** The picture that the still overlay carries: it stands in the page once. */
+function stillPicture() {
+  return element("overlay-still").querySelector("image")?.href.baseVal ?? "";
 }
 
 /** The weights to draw: a query's row, the mean of all rows, or a key's column.

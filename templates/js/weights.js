@@ -10,7 +10,7 @@ import { codesOf } from "./png.js";
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
- *   pictures: {url: string, width: number, height: number}[],
+ *   pictures: {url: string | null, width: number, height: number}[],
  *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
  *   overlay: object | null, overlayPalette: string,
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},

@@ -158,17 +158,26 @@ def test_a_layer_without_places_says_so(page_of):
     expect(page.locator("#overlay-live svg")).to_be_hidden()
 
 
-def test_the_picture_stands_in_the_document_once():
+def test_the_picture_stands_in_the_page_once():
     noise = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
     axis = grid_axis(500, 300, 5, 3, image=Image.fromarray(noise))
     other = Axis("latents", axis.positions[1:4], picture=axis.picture)
     run = planted_run(axis, {0: 1}, keys=other)
-    found = overlays(run)
-    assert len(found["pictures"]) == 1
-    assert found["pictures"][0]["url"].startswith("data:image/jpeg;base64,")
+    found = overlays(run, None)
     assert [place["picture"] for place in found["places"]] == [0, 0]
-    html = Report(run).html()
-    assert html.count('"pictures":[{"url":"data:image/jpeg') == 1
+    (picture,) = found["pictures"]
+    assert picture["url"].startswith("data:image/jpeg;base64,")
+    assert Report(run).html().count(picture["url"]) == 1
+
+
+def test_a_picture_that_the_still_lacks_travels_in_the_document(page_of):
+    """The page opens with a layer without places; the next one has them."""
+    text, picture = Axis.of_labels("text", ["a", "b"]), grid_axis(80, 80, 2, 2)
+    first = planted_run(text, {0: 1}).attentions[0]
+    second = planted_run(picture, {0: 2}).attentions[0]
+    run = Run((first, replace(second, layer=1)))
+    page = page_of(run, fragment="#layer=1&head=0&view=overlay&query=0")
+    assert covered_at(page, (80, 80)) == pytest.approx((60, 20), abs=1.5)
 
 
 def test_a_jpeg_is_shown(page_of):
@@ -180,3 +189,20 @@ def test_a_jpeg_is_shown(page_of):
 
 def test_the_chart_fits_its_schema():
     overlay_view().to_dict()
+
+
+def test_without_script_the_picture_stands_still(page_of):
+    axis = grid_axis(120, 80, 6, 4)
+    page = page_of(planted_run(axis, {0: 1 + 9}), ready=False, java_script_enabled=False)
+    still = page.locator(".still").nth(1)
+    assert "what [CLS] looks at: 99.6% of its attention falls on the picture" in still.inner_text()
+    assert "full colour stands for 0.9000" in still.inner_text()
+    patches = still.locator("svg path[fill]").evaluate_all(
+        "nodes => nodes.map(node => [node.getAttribute('fill'), node.getBoundingClientRect()])"
+        ".filter(([fill]) => fill.startsWith('#')).map(([fill, box]) => [fill, box.x, box.y])"
+    )
+    image = still.locator("svg image").bounding_box()
+    brightest = [place for fill, *place in patches if fill == overlay_palette()[254]]
+    assert len(brightest) == 1
+    assert brightest[0][0] - image["x"] == pytest.approx(image["width"] * 3 / 6, abs=1.5)
+    assert brightest[0][1] - image["y"] == pytest.approx(image["height"] * 1 / 4, abs=1.5)

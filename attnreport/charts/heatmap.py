@@ -19,7 +19,7 @@ from attnreport.run import Attention, Weights
 
 # A still picture has no zoom and must stay small: above this many rows or columns neighbours are
 # joined by their maximum, and the page says so.
-STILL_CELLS = 32
+STILL_CELLS = 24
 NUMBERED_CELLS = 24
 _CELL_PIXELS = 34
 _MAX_PIXELS = 760
@@ -63,7 +63,7 @@ def still_heatmap(attention: Attention, head: int) -> tuple[alt.LayerChart, int]
         .mark_rect(aria=False)
         .encode(**_corners(), color=alt.Color("colour:N", scale=None))
     )
-    numbers = cells if max(rows, columns) <= NUMBERED_CELLS else []
+    numbers = cells if block == 1 else []
     labels = [axis.labels[::block] for axis in (attention.keys, attention.queries)]
     chart = _chart(marks, _parameters(labels[0], labels[1], ink("light")), _size(rows, columns))
     return fed(chart, {"picture": cells, "cells": numbers}), block

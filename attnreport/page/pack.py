@@ -27,7 +27,7 @@ EXACT_BYTES = 1 << 20
 # 16 MB over 512, 1 MB of which is Vega and the rest of the page. So many characters a report may
 # take, and so many more for every visible weight.
 _CHARACTERS_ALLOWED = 400_000
-_CHARACTERS_PER_WEIGHT = 0.39
+_CHARACTERS_PER_WEIGHT = 0.372
 _CHARACTERS_ALWAYS = 800_000
 
 _SAMPLED_WEIGHTS = 4_000_000

@@ -1,0 +1,122 @@
+"""A report is readable where much is forbidden: strict servers, print, forced colours, 320 px."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import expect
+from runs import small_run
+
+from attnreport import Attention, Axis, Report, Run
+
+# What Jenkins sends with every artifact unless an administrator relaxes it.
+JENKINS = "sandbox; default-src 'none'; img-src 'self'; style-src 'self';"
+CONTROLS = "button:visible, select:visible, input:visible, textarea:visible"
+VIEWS = ["heatmap", "arrows", "text"]
+
+
+class Strict(SimpleHTTPRequestHandler):
+    """Serve files as Jenkins does."""
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", JENKINS)
+        super().end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def strict(tmp_path):
+    """The folder that is served, and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Strict, directory=tmp_path))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_strict_server_leaves_a_readable_page(strict, browser):
+    folder, address = strict
+    run = small_run(queries=6, model="owner/name")
+    Report(run).save(folder / "report.html")
+    page = browser.new_page()
+    page.goto(f"{address}/report.html")
+    expect(page.locator("html")).not_to_have_attribute("data-ready", "true")
+    assert page.inner_text("h1") == "Attention of owner/name"
+    facts = page.locator("dl").first
+    expect(facts).to_be_visible()
+    assert "owner/name" in facts.inner_text()
+    assert page.locator("#links-body tr").count() == 6
+    assert f"{run.attentions[0].weights[0, 5].max():.4f}" in page.inner_text("#links-body")
+    picture = page.locator("#heatmap-still svg").first
+    expect(picture).to_be_visible()
+    fills = picture.locator("path[fill]").evaluate_all(
+        "all => all.map(one => one.getAttribute('fill'))"
+    )
+    assert len({fill for fill in fills if fill.startswith("#")}) > 10
+    labels = picture.locator("text").all_text_contents()
+    assert set(run.attentions[0].keys.labels) <= set(labels)
+    assert page.locator(CONTROLS).count() == 0
+    page.close()
+
+
+def test_print_has_no_controls_and_nothing_is_cut(page_of):
+    page = page_of(small_run(queries=20), viewport={"width": 720, "height": 1000})
+    assert page.locator(CONTROLS).count() > 10
+    page.emulate_media(media="print")
+    assert page.locator(CONTROLS).count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+    expect(page.locator("#heatmap-live svg")).to_be_visible()
+    pdf = page.pdf()
+    assert pdf.startswith(b"%PDF-")
+    assert len(pdf) > 20_000
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_forced_colours_leave_what_a_colour_says(view, theme, page_of):
+    options = {"forced_colors": "active", "color_scheme": theme, "reduced_motion": "reduce"}
+    page = page_of(small_run(), fragment=f"#view={view}&query=1", **options)
+    expect(page.locator(f"#{view}-live")).to_be_visible()
+    backgrounds = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    bars = page.locator("#readout-top .bar").evaluate_all(backgrounds)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground not in bars
+    if view == "text":
+        shades = page.locator("#text-live [data-role=key]").evaluate_all(backgrounds)
+        assert len(set(shades)) == 5
+
+
+def test_nothing_moves_by_itself(page_of):
+    page = page_of(small_run(), reduced_motion="reduce")
+    page.click("#next-head")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+LONG = "a_very_long_label_that_no_phone_is_wide_enough_for" * 3
+
+
+def long_run():
+    axis = Axis.of_labels(LONG, [LONG, *"bcdefgh", "字" * 60])
+    weights = small_run(layers=1, heads=2, queries=9).attentions[0].weights
+    return Run((Attention(weights.copy(), f"{LONG}.{LONG}", 0, "self", axis, axis),))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("make", [small_run, long_run], ids=["short", "long"])
+def test_a_narrow_screen_scrolls_one_way_only(view, make, page_of):
+    page = page_of(make(), fragment=f"#view={view}", viewport={"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_narrow_screen_without_scripts_scrolls_one_way_only(page_of):
+    page = page_of(
+        long_run(), ready=False, java_script_enabled=False, viewport={"width": 320, "height": 640}
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

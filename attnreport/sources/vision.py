@@ -23,6 +23,7 @@ from attnreport.sources.request import Request
 from attnreport.sources.text import file_named
 from attnreport.sources.tokens import encode
 from attnreport.sources.vision_boxes import UnknownGeometry, patches, placement
+from attnreport.sources.vision_prompt import has_image_token, prompt_with_patches
 
 Prefix = Callable[[Any], tuple[str, ...]]
 
@@ -133,7 +134,14 @@ def picture_call(
         notes += (f"nothing can be laid over the picture: {error}",)
     if tokenizer is None:
         return Call(kwargs={"pixel_values": pixels}, axes=tuple(axes), notes=notes)
-    inputs, text = encode(tokenizer, request.prompt or "", name="text")
+    prompt = request.prompt or ""
+    if has_image_token(model.config):
+        if not axes:
+            raise InvalidInput(f"the prompt cannot hold the patches of the picture: {notes[-1]}")
+        inputs, text, more = prompt_with_patches(model.config, tokenizer, prompt, axes[0][1])
+        notes += more
+    else:
+        inputs, text = encode(tokenizer, prompt, name="text")
     tensors = {name: torch.tensor([ids]) for name, ids in inputs.items()}
     known = inspect.signature(model.forward).parameters
     taken = {name: tensor for name, tensor in tensors.items() if name in known}

@@ -66,3 +66,71 @@ def test_a_model_of_texts_refuses_a_second_one(tmp_path):
     words_tokenizer("a").save_pretrained(tmp_path / "gpt")
     with pytest.raises(InvalidOption, match="--text: GPT2LMHeadModel takes no picture"):
         open_source(Request(str(tmp_path / "gpt"), "a", prompt="a"))
+
+
+@pytest.fixture
+def llava(tmp_path):
+    """A tiny LLaVA: a CLIP tower of 36 patches in front of a Llama of two layers."""
+    text = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 32, "vocab_size": 8,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    config = transformers.LlavaConfig(
+        vision_config={"model_type": "clip_vision_model", **SQUARE},
+        text_config=text,
+        image_token_id=4,
+        image_seq_length=36,
+    )
+    torch.manual_seed(0)
+    tokenizer = words_tokenizer("a", "cat", "sat", "<image>")
+    for part in (transformers.LlavaForConditionalGeneration(config).eval(), cropped(), tokenizer):
+        part.save_pretrained(tmp_path / "llava")
+    return str(tmp_path / "llava")
+
+
+def test_words_of_a_prompt_see_the_patches(llava, picture):
+    run = build_run(Request(llava, picture, prompt="a <image> cat sat"))
+    prompt = next(axis for axis in run.axes if axis.name == "prompt")
+    assert prompt.labels[:2] == ("a", "row 0 column 0")
+    assert prompt.labels[36:] == ("row 5 column 5", "cat", "sat", "<end>")
+    tower = next(axis for axis in run.axes if axis.name == "picture")
+    assert [p.box for p in prompt.positions[1:37]] == [p.box for p in tower.positions[1:]]
+    assert prompt.positions[37].span == (10, 13)
+    written = [each for each in run.attentions if each.queries == prompt]
+    assert len(written) == 2
+    assert all(each.keys == prompt and each.checked for each in written)
+
+
+def test_the_patches_of_the_prompt_hold_what_the_tower_made_of_them(llava, tmp_path):
+    """Independent of boxes: a change in one patch's box reaches that position of the prompt first.
+
+    The model's own embedding of the prompt is compared with and without the change, at the very
+    start of the language model; the tower mixes patches, so the changed one only changes most.
+    """
+    changed = Image.new("RGB", (64, 64), "teal")
+    axis = None
+    inputs = []
+    for spot in (False, True):
+        if spot:
+            box = axis.positions[1 + 14].box
+            changed.paste("white", tuple(round(side) for side in box))
+        changed.save(tmp_path / "in.png")
+        source = open_source(Request(llava, str(tmp_path / "in.png"), prompt="a <image> cat"))
+        axis = source.call.axes[1][1]
+        found = []
+        hook = source.model.model.language_model.register_forward_pre_hook(
+            lambda _, __, kwargs, found=found: found.append(kwargs["inputs_embeds"]),
+            with_kwargs=True,
+        )
+        with torch.no_grad():
+            source.model(**source.call.kwargs)
+        hook.remove()
+        inputs.append(found[0][0])
+    moved = (inputs[1] - inputs[0]).norm(dim=1)
+    assert int(moved.argmax()) == 1 + 14
+    assert moved[0] == 0
+
+
+def test_a_prompt_without_a_place_for_the_picture_gets_one(llava, picture):
+    run = build_run(Request(llava, picture, prompt="cat sat"))
+    assert any("<image> was put in front of the prompt" in note for note in run.provenance.notes)
+    with pytest.raises(InvalidInput, match="holds <image> 2 times"):
+        open_source(Request(llava, picture, prompt="<image> <image> cat"))

@@ -41,7 +41,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: str, folder: Path, path: Path = Path(sys.executable).parent) -> str:
     environment = dict(os.environ, PATH=f"{path}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

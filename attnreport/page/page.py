@@ -73,9 +73,16 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
                 if excess <= 0:
                     return Rendered(html, form.reductions)
                 room = packed.characters - excess
-        form = Form(drawn, pack_smallest(drawn), block)
-        html = _html(context(measured, form, place, attnreport.__version__))
-    smallest = len(html.encode())
+        # Sizes were estimated so far, which close to the limit is not enough.
+        sizes = []
+        for block in _blocks(run):
+            drawn = joined_run(run, block)
+            form = Form(drawn, pack_smallest(drawn), block)
+            html = _html(context(measured, form, place, attnreport.__version__))
+            sizes.append(len(html.encode()))
+            if sizes[-1] <= max_size:
+                return Rendered(html, form.reductions)
+    smallest = min(sizes)
     raise OutputError(
         f"a report of this run takes at least {smallest} bytes, more than the {max_size} allowed; "
         "allow more, or give a shorter input"

@@ -128,7 +128,9 @@ def test_an_impossible_size_says_the_smallest(run_of):
     with pytest.raises(OutputError) as raised:
         Report(large(), max_size=1000).html()
     smallest = int(str(raised.value).split("at least ")[1].split(" ")[0])
-    assert len(Report(large(), max_size=smallest).html().encode()) == smallest
+    assert len(Report(large(), max_size=smallest).html().encode()) <= smallest
+    with pytest.raises(OutputError, match=f"at least {smallest} bytes"):
+        Report(large(), max_size=smallest - 1).html()
 
 
 def test_nothing_is_written_where_the_size_is_impossible(run_of, tmp_path):

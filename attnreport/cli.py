@@ -169,7 +169,7 @@ def _size(context: click.Context, parameter: click.Parameter, text: str) -> int:
 @click.version_option(__version__, message="attnreport %(version)s")
 @_debug_option
 def cli() -> None:
-    r"""See the attention of any PyTorch model in one self-contained HTML file.
+    """See the attention of any PyTorch model in one self-contained HTML file.
 
     \b
     Examples:
@@ -181,7 +181,7 @@ def cli() -> None:
       attnreport build run.safetensors
 
     'attnreport build --help' says how MODEL and INPUT are read.
-    """
+    """  # noqa: D301 - click looks for the backspace itself
 
 
 @cli.command()
@@ -211,7 +211,7 @@ def build(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Run MODEL on INPUT once and write its attention as one HTML file.
+    """Run MODEL on INPUT once and write its attention as one HTML file.
 
     \b
     MODEL is one of
@@ -234,7 +234,7 @@ def build(
       attnreport build demo:translate "5 March 2021" --target 2021-03-05
       attnreport build bert-base-uncased "Who wrote it?" --pair "Ada did." --layer 3 --head 5
       echo "some text" | attnreport build demo:text - -o text.html --force
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     with _work(context, output, force=force) as step:
         from attnreport.build import build_run  # noqa: PLC0415 - see the module's docstring
         from attnreport.report import Report  # noqa: PLC0415
@@ -262,7 +262,7 @@ def build(
 @_debug_option
 @click.pass_context
 def capture(context: click.Context, /, output: Path, force: bool, **options: Any) -> None:
-    r"""Run MODEL on INPUT once and save what was captured, to be drawn elsewhere.
+    """Run MODEL on INPUT once and save what was captured, to be drawn elsewhere.
 
     MODEL and INPUT are read as by 'attnreport build'.
 
@@ -270,7 +270,7 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
     Example:
       attnreport capture owner/name @article.txt --device cuda -o run.safetensors
       attnreport build run.safetensors -o report.html
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     with _work(context, output, force=force) as step:
         from attnreport.build import capture_run  # noqa: PLC0415 - see the module's docstring
         from attnreport.sources import Request  # noqa: PLC0415
@@ -292,7 +292,7 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
 def export_head(
     context: click.Context, /, source: Path, output: Path, force: bool, **place: Any
 ) -> None:
-    r"""Take one head out of a report or a saved run, as a figure or as numbers.
+    """Take one head out of a report or a saved run, as a figure or as numbers.
 
     The name of the output says which: .pdf, .svg and .png are figures, .csv and .npz hold the
     weights. Without --layer and --head it is the head that the report opens with.
@@ -301,7 +301,7 @@ def export_head(
     Example:
       attnreport export report.html --layer 3 --head 5 -o figure.pdf
       attnreport export run.safetensors --layer 3 --head 5 -o weights.csv
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     with _work(context, output, force=force) as step:
         from attnreport.export import export  # noqa: PLC0415 - see the module's docstring
 
@@ -331,7 +331,7 @@ def export_head(
 def heads(
     context: click.Context, /, measure: str, limit: int, json_wanted: bool, **options: Any
 ) -> None:
-    r"""Run MODEL on INPUT once and print its heads in order of a measure.
+    """Run MODEL on INPUT once and print its heads in order of a measure.
 
     MODEL and INPUT are read as by 'attnreport build'.
 
@@ -339,7 +339,7 @@ def heads(
     Examples:
       attnreport heads demo:text "Ada met Grace. Then Ada met" --by induction
       attnreport heads run.safetensors --json > heads.json
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     with quiet(debug=context.ensure_object(_State).debug), progress() as step:
         from attnreport.build import build_run  # noqa: PLC0415 - see the module's docstring
         from attnreport.heads import as_json, ranked, table  # noqa: PLC0415

@@ -176,6 +176,14 @@ def test_help_is_no_error(words, capsys):
     assert "attnreport build demo:translate" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["build", "capture", "export", "heads"])
+def test_help_keeps_its_lists(command, capsys):
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "\\b" not in said
+    assert re.search(r"^    attnreport \w+ \S+", said, re.MULTILINE), "an example on a line of its own"
+
+
 def test_every_option_has_help():
     for name in cli.list_commands(None):
         for parameter in cli.get_command(None, name).params:

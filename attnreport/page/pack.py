@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import base64
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,6 +32,7 @@ _CHARACTERS_ALLOWED = 400_000
 _CHARACTERS_PER_WEIGHT = 0.372
 _CHARACTERS_ALWAYS = 800_000
 
+_THREADS = 4
 _SAMPLED_WEIGHTS = 4_000_000
 _BITS_PER_LARGE_WEIGHT = 12
 _IN_BASE64 = 4 / 3  # characters per byte
@@ -128,7 +131,9 @@ def pack_smallest(run: Run) -> Packed:
 
 
 def _packed(run: Run, plan: Plan, small: str) -> Packed:
-    layers = tuple(_pack_layer(attention, plan) for attention in run.attentions)
+    # Deflating is most of a large report's time, and it lets other threads run.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        layers = tuple(pool.map(partial(_pack_layer, plan=plan), run.attentions))
     return Packed(layers, plan.levels, plan.exact, plan.refined, small)
 
 

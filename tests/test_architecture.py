@@ -24,7 +24,7 @@ FLOORS = (
     {"charts"},
     {"page"},
     {"report"},
-    {"build", "export"},
+    {"build", "export", "heads"},
     {"terminal"},
     {"cli"},
     {"__main__"},

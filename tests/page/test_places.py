@@ -36,7 +36,7 @@ def test_without_script_heading_picture_and_table_are_there(page_of):
 
 def test_without_script_a_long_picture_is_pooled_and_says_so(page_of):
     page = page_of(small_run(queries=100), java_script_enabled=False, ready=False)
-    assert "the largest weight in a block of 4 × 4 positions" in " ".join(
+    assert "the largest weight in a block of 5 × 5 positions" in " ".join(
         page.inner_text("#heatmap-still").split()
     )
 

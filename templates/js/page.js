@@ -34,8 +34,10 @@ export class Page {
     this.state = this.stateOfAddress();
     /** @type {Scene | null} */
     this.scene = null;
-    /** @type {Colourbar | null} */
+    /** @type {Promise<Colourbar> | null} */
     this.colourbar = null;
+    /** @type {Promise<Overview> | null} */
+    this.mounting = null;
     /** @type {Overview | null} */
     this.overview = null;
   }
@@ -59,13 +61,23 @@ export class Page {
     this.scene = scene;
     showControls(this.report, scene);
     const view = await this.view(state.view);
-    await view.show(scene);
+    // Each waits for the browser to decode and paint its picture: together they wait once.
+    await Promise.all([view.show(scene), this.showColourbar(scene), this.showOverview(scene)]);
     if (state !== this.state) return; // or while it was drawn
-    this.colourbar ??= await Colourbar.mount(element("colourbar"), this.report.charts.colourbar);
-    await this.colourbar.show(scene);
     this.describe(state.query, state.key);
     showLinks(scene);
-    this.overview ??= await Overview.mount(element("overview-live"), this.report);
+  }
+
+  /** @param {Scene} scene */
+  async showColourbar(scene) {
+    this.colourbar ??= Colourbar.mount(element("colourbar"), this.report.charts.colourbar);
+    await (await this.colourbar).show(scene);
+  }
+
+  /** @param {Scene} scene */
+  async showOverview(scene) {
+    this.mounting ??= Overview.mount(element("overview-live"), this.report);
+    this.overview = await this.mounting;
     await this.overview.show(scene, colourOf("--accent"));
   }
 

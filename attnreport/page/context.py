@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from attnreport.axis import Axis
-from attnreport.charts import colourbar, still_heatmap
+from attnreport.charts import still_heatmap
 from attnreport.charts.picture import code_error
 from attnreport.measures import (
     Measure,
@@ -23,6 +23,7 @@ from attnreport.page.document import document, groups
 from attnreport.page.form import UNREDUCED, Form, MeasuredRun
 from attnreport.page.overlays import StillOverlay, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
+from attnreport.page.prepared import prepared
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.vega import svg
 from attnreport.run import Attention, LedgerEntry, Run
@@ -168,7 +169,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
-        still=Still(svg(chart), block, svg(colourbar()), still_overlays(shown, head)),
+        still=Still(svg(chart), block, prepared().colourbar, still_overlays(shown, head)),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
         ledger_summary=_ledger_summary(run),

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Span
-from attnreport.charts import (
-    HEAD_COLOURS,
-    THUMBNAIL,
-    arrows_view,
-    colourbar_view,
-    heatmap_view,
-    overview_view,
-)
+from attnreport.charts import HEAD_COLOURS, THUMBNAIL
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured
 from attnreport.page.overlays import overlays
 from attnreport.page.pack import Packed
-from attnreport.page.vega import compiled, lite
+from attnreport.page.prepared import prepared
 from attnreport.run import Attention, Run
 
 
@@ -48,7 +41,7 @@ def document(
     ``joined`` says how many neighbouring positions of the model's own make one of ``run``'s.
     """
     layer, head = place
-    axes = run.axes
+    axes, alike = run.axes, prepared()
     return {
         "axes": [
             {
@@ -83,13 +76,8 @@ def document(
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "headColours": HEAD_COLOURS,
-        "lite": {"heatmap": lite(heatmap_view()), "arrows": lite(arrows_view())},
-        "charts": {
-            "heatmap": compiled(heatmap_view()),
-            "arrows": compiled(arrows_view()),
-            "overview": compiled(overview_view()),
-            "colourbar": compiled(colourbar_view()),
-        },
+        "lite": alike.lite,
+        "charts": alike.charts,
     }
 
 

@@ -7,21 +7,17 @@ version of vl-convert, so it is kept in the user's cache.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import altair as alt
-import platformdirs
 import vl_convert
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from attnreport.errors import OutputError
-from attnreport.files import replace_file
+from attnreport.page.kept import kept
 
 # Vega's AST interpreter is reachable through vegaEmbed alone, which brings Vega itself along.
 _PNG_SCALE = 3
@@ -66,24 +62,5 @@ def pdf(chart: alt.LayerChart) -> bytes:
 @cache
 def bundle() -> str:
     """Return the JavaScript of Vega, to be run as one script."""
-    kept = _cache_file()
-    try:
-        return kept.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        script: str = vl_convert.javascript_bundle(_SNIPPET)
-        _keep(kept, script)
-        return script
-
-
-def _cache_file() -> Path:
-    # The name says what the content depends on: another version or snippet is another file.
-    digest = hashlib.sha256(f"{version('vl-convert-python')} {_SNIPPET}".encode()).hexdigest()
-    return platformdirs.user_cache_path("attnreport") / f"vega-{digest[:16]}.js"
-
-
-def _keep(path: Path, script: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, script.encode())
-    except (OSError, OutputError):
-        return  # a home that cannot be written costs two seconds a report, not the report
+    depends_on = (version("vl-convert-python").encode(), _SNIPPET.encode())
+    return kept("vega.js", depends_on, lambda: str(vl_convert.javascript_bundle(_SNIPPET)))

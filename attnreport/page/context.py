@@ -19,7 +19,7 @@ from attnreport.measures import (
     NotableHead,
     known_measures,
 )
-from attnreport.page.document import document, groups
+from attnreport.page.document import document, groups, pair
 from attnreport.page.form import UNREDUCED, Form, MeasuredRun
 from attnreport.page.overlays import StillOverlay, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
@@ -166,7 +166,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         nonfinite=sum(attention.nonfinite for attention in run.attentions),
         precision=_precision(packed),
         groups=_option_groups(run),
-        shown=Shown(layer, head, shown.heads, pair(shown), shown.keys.name),
+        shown=Shown(layer, head, shown.heads, pair(shown)[0], shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
         still=Still(svg(chart), block, prepared().colourbar, still_overlays(shown, head)),
@@ -179,13 +179,6 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         document=document(drawn, packed, scores, place, form.block),
         packed=packed.layers,
     )
-
-
-def pair(attention: Attention) -> str:
-    """Return which sequence looks at which, in words."""
-    if attention.kind == "self":
-        return f"{attention.queries.name} looks at itself"
-    return f"{attention.queries.name} looks at {attention.keys.name}"
 
 
 def strongest_links(attention: Attention, head: int) -> tuple[LinkRow, ...]:

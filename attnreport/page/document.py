@@ -29,7 +29,7 @@ def groups(run: Run) -> tuple[Group, ...]:
     """Return the run's layers by the pair of sequences they relate, in order of first use."""
     members: dict[tuple[str, str], list[int]] = {}
     for attention in run.attentions:
-        members.setdefault(_pair(attention), []).append(attention.layer)
+        members.setdefault(pair(attention), []).append(attention.layer)
     return tuple(Group(*names, tuple(layers)) for names, layers in members.items())
 
 
@@ -81,7 +81,7 @@ def document(
     }
 
 
-def _pair(attention: Attention) -> tuple[str, str]:
+def pair(attention: Attention) -> tuple[str, str]:
     """Return which sequence looks at which, as a sentence and in short."""
     queries, keys = attention.queries.name, attention.keys.name
     looked_at = "itself" if attention.kind == "self" else keys

@@ -6,7 +6,6 @@ Knows devices, dtypes and provenance, and nothing of how a model was found.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
@@ -53,11 +52,6 @@ def assemble(
             notes=(*notes, *_nonfinite(model), *call.notes),
         ),
     )
-
-
-def with_notes(call: Call, *notes: str) -> Call:
-    """Return the call with more notes after its own."""
-    return replace(call, notes=(*call.notes, *notes))
 
 
 def _nonfinite(model: nn.Module) -> tuple[str, ...]:

@@ -28,13 +28,13 @@ export async function sceneOf(weights, state, theme) {
   const [queryAxis, keyAxis] = [layer.queries, layer.keys].map((axis, side) =>
     groupedAxis(report.axes[axis], groups[side]),
   );
-  const whole = await weights.combined(state.layer, state.heads, state.combine);
+  const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
+  const whole = weights.combined(heads, state.combine);
   const base = pooled(whole, groups[0], groups[1]);
   const queryPlaces = shownQueries(base, state);
   const keyPlaces = shownKeys(base, keyAxis, state);
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
-  const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
   const palette = paletteOf(state.view === "overlay" ? report.overlayPalette : report.palettes[theme]);
   return {
     state,

@@ -47,11 +47,9 @@ export class Weights {
 
   /**
    * Several heads as one: the mean, or the largest, of their weights cell by cell.
-   * @param {number} layer @param {number[]} heads @param {"mean" | "max"} combine
-   * @returns {Promise<Matrix>}
+   * @param {Matrix[]} all @param {"mean" | "max"} combine @returns {Matrix}
    */
-  async combined(layer, heads, combine) {
-    const all = await Promise.all(heads.map((head) => this.matrix(layer, head)));
+  combined(all, combine) {
     if (all.length === 1) return all[0];
     const values = new Float32Array(all[0].values.length);
     for (let index = 0; index < values.length; index += 1) {

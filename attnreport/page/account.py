@@ -1,0 +1,141 @@
+"""The page's account of a run: what it is, what is wrong with it, how it came about.
+
+Every sentence about the capture itself is made here: the facts under the heading, the warnings,
+the rows of the ledger and of the provenance. Knows nothing of packing or pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnreport.run import Attention, LedgerEntry, Run
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Hold one short statement under the heading; ``good`` ones are drawn as passed checks."""
+
+    text: str
+    good: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Hold what is wrong and why it matters."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """Hold one line of the ledger in words."""
+
+    captured: bool
+    layer: str
+    name: str
+    call: str
+    shape: str
+    residual: str
+    reason: str
+
+
+def facts(run: Run) -> tuple[Fact, ...]:
+    """Return what the run holds and how well it was checked, for the line under the heading."""
+    heads = sum(attention.heads for attention in run.attentions)
+    found = [Fact(f"{_count(len(run.attentions), 'attention layer')}, {_count(heads, 'head')}")]
+    found += [Fact(f"{axis.name}: {_count(len(axis), 'position')}") for axis in run.axes]
+    if run.provenance.dtype:
+        found.append(Fact(f"{run.provenance.dtype} on {run.provenance.device or 'cpu'}"))
+    if all(attention.checked for attention in run.attentions):
+        worst = max(attention.residual or 0.0 for attention in run.attentions)
+        found.append(Fact(f"every layer checked against its own output, to {worst:.0e}", good=True))
+    if run.ledger and not run.missed:
+        found.append(Fact("no attention missed", good=True))
+    return tuple(found)
+
+
+def warnings(run: Run) -> tuple[Notice, ...]:
+    """Return what a reader must know before trusting the pictures; nothing where all is well."""
+    found = []
+    if run.missed:
+        found.append(
+            Notice(
+                f"{len(run.missed)} of {_count(len(run.ledger), 'attention computation')} "
+                "could not be captured.",
+                "They are marked under “What was captured”, each with its reason.",
+            )
+        )
+    for attention in run.attentions:
+        found += _warnings_of(attention)
+    return tuple(found)
+
+
+def _warnings_of(attention: Attention) -> list[Notice]:
+    found = []
+    where = f"layer {attention.layer} ({attention.name})"
+    if attention.nonfinite:
+        found.append(
+            Notice(
+                f"{_count(attention.nonfinite, 'weight')} of {where} "
+                f"{'is' if attention.nonfinite == 1 else 'are'} NaN or infinite.",
+                "They are drawn in a colour of their own, never as zero.",
+            )
+        )
+    elif attention.residual is None:
+        found.append(
+            Notice(
+                f"The weights of {where} could not be checked against its output.",
+                "Nothing was there to multiply them with.",
+            )
+        )
+    elif not attention.checked:
+        found.append(
+            Notice(
+                f"The weights of {where} miss its own output by {attention.residual:.1e} "
+                f"(expected at most {attention.tolerance:.0e}).",
+                "Do not rely on this layer's numbers.",
+            )
+        )
+    return found
+
+
+def ledger_summary(run: Run) -> str:
+    """Return how many computations were captured and how many not."""
+    captured = len(run.ledger) - len(run.missed)
+    if not run.ledger:
+        return "No ledger came with this run"
+    return f"{_count(captured, 'computation')} captured, {len(run.missed)} not"
+
+
+def ledger_row(run: Run, entry: LedgerEntry) -> LedgerRow:
+    """Return one line of the ledger in words."""
+    if entry.layer is None:
+        return LedgerRow(False, "not captured", entry.name, entry.call, "", "", entry.reason)
+    attention = run.attentions[entry.layer]
+    heads, queries, keys = attention.weights.shape
+    residual = "not checked" if attention.residual is None else f"{attention.residual:.1e}"
+    shape = f"{_count(heads, 'head')}, {queries} × {keys}"
+    return LedgerRow(True, str(entry.layer), entry.name, entry.call, shape, residual, entry.reason)
+
+
+def provenance(run: Run) -> tuple[tuple[str, str], ...]:
+    """Return name and text of everything that is known of where the run comes from."""
+    source = run.provenance
+    rows = [
+        ("model", source.model),
+        ("model digest", source.model_digest),
+        ("input", source.input_text),
+        ("input digest", source.input_digest),
+        ("precision", source.dtype),
+        ("device", source.device),
+        ("seed", "" if source.seed is None else str(source.seed)),
+        ("command", source.command),
+        ("date", source.created),
+        ("versions", ", ".join(f"{name} {text}" for name, text in sorted(source.versions.items()))),
+    ]
+    return tuple((name, text) for name, text in rows if text)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

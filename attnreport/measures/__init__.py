@@ -4,6 +4,8 @@
 
     entropy = head_scores(run, "entropy").array        # (layer, head)
     shares = rollout(run).parts[0].weights              # (query, key)
+    for found in joined_maps(run):
+        found.values                                    # (variant, query, key)
     for found in notable_heads(run):
         found.reason                                    # "layer 3 head 5 attends to …"
 
@@ -21,6 +23,8 @@ from attnreport.measures import distance, position, repeats, spread  # noqa: F40
 from attnreport.measures.alignment import Alignment, alignment_error_rate
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow
+from attnreport.measures.joinedmap import JoinedMap
+from attnreport.measures.maps import joined_maps
 from attnreport.measures.notable import NotableHead, notable_heads
 from attnreport.measures.registry import (
     Description,
@@ -42,6 +46,7 @@ __all__ = [
     "Description",
     "Fusion",
     "Joined",
+    "JoinedMap",
     "Measure",
     "Measured",
     "NotableHead",
@@ -53,6 +58,7 @@ __all__ = [
     "flow",
     "head_scores",
     "head_similarity",
+    "joined_maps",
     "known_measures",
     "measure",
     "notable_heads",

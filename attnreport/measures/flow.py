@@ -94,11 +94,22 @@ def flow(  # noqa: PLR0913 - the settings of rollout, and which rows: all but th
     )
 
 
+def work_of(run: Run, rows: int) -> int:
+    """Return how long flow from so many rows takes, in the unit of ``WORK_LIMIT``."""
+    return _pipes(run) * rows * _ends(run)
+
+
+def _pipes(run: Run) -> int:
+    return sum(len(each.queries) * (len(each.keys) + 1) for each in run.attentions)
+
+
+def _ends(run: Run) -> int:
+    return sum(len(axis) for axis in run.axes)
+
+
 def _check_work(run: Run, wanted: Axis, starts: tuple[int, ...]) -> None:
     """Refuse what would take minutes, and say what to do instead."""
-    pipes = sum(len(each.queries) * (len(each.keys) + 1) for each in run.attentions)
-    ends = sum(len(axis) for axis in run.axes)
-    work = pipes * len(starts) * ends
+    pipes, ends, work = _pipes(run), _ends(run), work_of(run, len(starts))
     if work > WORK_LIMIT:
         raise InvalidMeasure(
             f"attention flow from {len(starts)} rows of {wanted.name!r} to {ends} positions "

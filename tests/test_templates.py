@@ -118,6 +118,8 @@ class Words:
     def walk(self, node, scope):
         if isinstance(node, nodes.For):
             scope = self._bound(node.target, self.type_of(node.iter, scope), scope)
+        if isinstance(node, nodes.Assign):  # what follows it in the same block knows the name
+            scope[node.target.name] = self.type_of(node.node, scope)
         if isinstance(node, nodes.Getattr | nodes.Name):
             self.type_of(node, scope)
         for child in node.iter_child_nodes():

@@ -6,7 +6,7 @@ still pictures, and with named data that the page feeds.
 
 from attnreport.charts.arrows import HEAD_COLOURS, arrows_view
 from attnreport.charts.colourbar import colourbar, colourbar_view
-from attnreport.charts.heatmap import heatmap, heatmap_view, still_heatmap
+from attnreport.charts.heatmap import heatmap, heatmap_view
 from attnreport.charts.overlay import overlay_palette, overlay_view, picture_url, still_overlay
 from attnreport.charts.overview import THUMBNAIL, overview_view, thumbnails
 
@@ -22,7 +22,6 @@ __all__ = [
     "overlay_view",
     "overview_view",
     "picture_url",
-    "still_heatmap",
     "still_overlay",
     "thumbnails",
 ]

@@ -6,7 +6,8 @@ in the cells while they are few. The page feeds the same chart through named dat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -17,13 +18,21 @@ from attnreport.charts.labels import drawable
 from attnreport.charts.theme import Theme, fed, ink, layered, palette
 from attnreport.run import Attention, Weights
 
-# A still picture has no zoom and must stay small: above this many rows or columns neighbours are
-# joined by their maximum, and the page says so.
-STILL_CELLS = 24
 NUMBERED_CELLS = 24
 _CELL_PIXELS = 34
 _MAX_PIXELS = 760
 _LABEL_PIXELS = 17
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Hold one cell of a heatmap: its place, its colour, the number in it and that one's colour."""
+
+    row: int
+    column: int
+    colour: str
+    number: str
+    ink: str
 
 
 def heatmap(attention: Attention, head: int, *, theme: Theme = "light") -> alt.LayerChart:
@@ -38,35 +47,16 @@ def heatmap(attention: Attention, head: int, *, theme: Theme = "light") -> alt.L
     image = picture.png(picture.encode(weights), palette(theme))
     rows, columns = weights.shape
     placed = [{"x0": 0, "x1": columns, "y0": 0, "y1": rows, "url": picture.data_url(image)}]
-    numbers = _cells(weights, theme) if max(rows, columns) <= NUMBERED_CELLS else []
+    numbers = [
+        {"x": cell.column + 0.5, "y": cell.row + 0.5, "number": cell.number, "ink": cell.ink}
+        for cell in (cells(weights, theme) if max(rows, columns) <= NUMBERED_CELLS else ())
+    ]
     chart = _chart(
         _image_marks(),
         _parameters(attention.keys.labels, attention.queries.labels, ink(theme)),
         _size(rows, columns),
     )
     return fed(chart, {"picture": placed, "cells": numbers})
-
-
-def still_heatmap(attention: Attention, head: int) -> tuple[alt.LayerChart, int]:
-    """Return a small heatmap of rectangles, and how many positions a side of a cell joins.
-
-    Rectangles survive where ``data:`` pictures and scripts are forbidden. With more than
-    ``STILL_CELLS`` positions a side, a cell shows the largest weight of a block of positions.
-    """
-    weights = attention.weights[head]
-    block = -(-max(weights.shape) // STILL_CELLS)
-    pooled = _max_pool(weights, block)
-    cells = _cells(pooled, "light")
-    rows, columns = pooled.shape
-    marks = (
-        alt.Chart(alt.NamedData(name="picture"))
-        .mark_rect(aria=False)
-        .encode(**_corners(), color=alt.Color("colour:N", scale=None))
-    )
-    numbers = cells if block == 1 else []
-    labels = [axis.labels[::block] for axis in (attention.keys, attention.queries)]
-    chart = _chart(marks, _parameters(labels[0], labels[1], ink("light")), _size(rows, columns))
-    return fed(chart, {"picture": cells, "cells": numbers}), block
 
 
 def heatmap_view() -> alt.LayerChart:
@@ -173,23 +163,18 @@ def _size(rows: int, columns: int) -> tuple[int, int]:
     return max(1, round(cell * columns)), max(1, round(cell * rows))
 
 
-def _cells(weights: Weights, theme: Theme) -> list[dict[str, Any]]:
+def cells(weights: Weights, theme: Theme) -> Iterator[Cell]:
+    """Yield every cell of a head's weights, row by row, as it looks on the ground of a theme."""
     codes = picture.encode(weights)
     colours = palette(theme)
-    return [
-        {
-            "x0": column,
-            "x1": column + 1,
-            "y0": row,
-            "y1": row + 1,
-            "x": column + 0.5,
-            "y": row + 0.5,
-            "colour": colours[code],
-            "number": cell_number(float(weights[row, column])),
-            "ink": "#ffffff" if _is_dark(colours[code]) else "#22222c",
-        }
-        for (row, column), code in np.ndenumerate(codes)
-    ]
+    for (row, column), code in np.ndenumerate(codes):
+        yield Cell(
+            row=row,
+            column=column,
+            colour=colours[code],
+            number=cell_number(float(weights[row, column])),
+            ink="#ffffff" if _is_dark(colours[code]) else "#22222c",
+        )
 
 
 def cell_number(weight: float) -> str:
@@ -204,16 +189,3 @@ def cell_number(weight: float) -> str:
 def _is_dark(colour: str) -> bool:
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return 0.299 * red + 0.587 * green + 0.114 * blue < 140
-
-
-def _max_pool(weights: Weights, block: int) -> Weights:
-    """Return the largest weight of every ``block × block`` square; NaN wins, so it shows."""
-    if block == 1:
-        return weights
-    rows, columns = weights.shape
-    padded = np.zeros((-(-rows // block) * block, -(-columns // block) * block), np.float32)
-    padded[:rows, :columns] = weights
-    # (row block, row, column block, column) -> (row block, column block)
-    squares = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block)
-    pooled: Weights = squares.max(axis=(1, 3))
-    return pooled

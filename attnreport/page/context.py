@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Axis
-from attnreport.charts import still_heatmap
 from attnreport.charts.picture import code_error
 from attnreport.measures import Measure, NotableHead, known_measures
 from attnreport.page.account import (
@@ -30,7 +29,7 @@ from attnreport.page.overlays import StillOverlay, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
 from attnreport.page.refining import EXACT_TO, LARGEST
-from attnreport.page.vega import svg
+from attnreport.page.still import StillHeatmap, still_heatmap
 from attnreport.run import Run
 
 Place = tuple[int, int]
@@ -50,10 +49,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Still:
-    """Hold the pictures that need no script, as SVG; ``block`` positions a side make a cell."""
+    """Hold the pictures that need no script."""
 
-    heatmap: str
-    block: int
+    heatmap: StillHeatmap
     colourbar: str
     overlays: tuple[StillOverlay, ...]
 
@@ -117,7 +115,6 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
     drawn, packed = form.run, form.packed
     layer, head = place
     shown = drawn.attentions[layer]
-    chart, block = still_heatmap(shown, head)
     model = run.provenance.model or "an unnamed model"
     return PageContext(
         version=version,
@@ -135,7 +132,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         shown=Shown(layer, head, shown.heads, pair(shown)[0], shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
-        still=Still(svg(chart), block, prepared().colourbar, still_overlays(shown, head)),
+        still=Still(still_heatmap(shown, head), prepared().colourbar, still_overlays(shown, head)),
         links=strongest_links(shown, head),
         open_ledger=bool(run.missed),
         ledger_summary=ledger_summary(run),

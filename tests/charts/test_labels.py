@@ -15,14 +15,13 @@ _DRAW = """
 import sys
 import numpy as np
 from attnreport import Attention, Axis, Position
-from attnreport.charts import heatmap, still_heatmap
+from attnreport.charts import heatmap
 from attnreport.page.vega import svg
 label = "".join(chr(int(code)) for code in sys.argv[1].split(","))
 axis = Axis("text", (Position(label), Position("b")))
 attention = Attention(np.full((1, 2, 2), 0.5, np.float32), "l", 0, "self", axis, axis)
 sys.stdout.reconfigure(encoding="utf-8")
-print(svg(still_heatmap(attention, 0)[0]))
-svg(heatmap(attention, 0))
+print(svg(heatmap(attention, 0)))
 """
 
 

@@ -56,7 +56,7 @@ def test_a_strict_server_leaves_a_readable_page(strict, browser):
     assert f"{run.attentions[0].weights[0, 5].max():.4f}" in page.inner_text("#links-body")
     picture = page.locator("#heatmap-still svg").first
     expect(picture).to_be_visible()
-    fills = picture.locator("path[fill]").evaluate_all(
+    fills = picture.locator("rect[fill]").evaluate_all(
         "all => all.map(one => one.getAttribute('fill'))"
     )
     assert len({fill for fill in fills if fill.startswith("#")}) > 10

@@ -23,7 +23,8 @@ from click.core import ParameterSource
 from attnreport import __version__
 from attnreport.errors import OutputError, one_line
 from attnreport.files import check_writable
-from attnreport.terminal import human, json_summary, progress, quiet, size_of, summary, verdict
+from attnreport.options import model_options, output_options, size
+from attnreport.terminal import human, json_summary, progress, quiet, summary, verdict
 
 if TYPE_CHECKING:
     from attnreport.run import Run
@@ -84,87 +85,6 @@ def _debug_option(command: _Command) -> _Command:
     )(command)
 
 
-_MODEL_OPTIONS = (
-    click.option(
-        "--target",
-        metavar="TEXT",
-        help="Text that an encoder–decoder is made to write."
-        " Without it the model generates, greedily.",
-    ),
-    click.option("--pair", metavar="TEXT", help="Second segment, for two-segment encoders."),
-    click.option(
-        "--text",
-        "prompt",
-        metavar="TEXT",
-        help="Text beside the picture, for models that take both; INPUT is then the picture.",
-    ),
-    click.option(
-        "--truncate",
-        is_flag=True,
-        help="Cut an input that is longer than the model takes, and say so in the report.",
-    ),
-    click.option(
-        "--device",
-        default="cpu",
-        show_default=True,
-        metavar="NAME",
-        help="Where to run: cpu, cuda, cuda:1, mps.",
-    ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "float16", "bfloat16"]),
-        help="Precision to run in. By default float32 for a checkpoint, whatever it was"
-        " saved in, so that the weights can be checked closely; a model from Python"
-        " stays as it was built.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=0,
-        show_default=True,
-        help="Random seed, set before opening and before the run.",
-    ),
-    click.option("--revision", metavar="NAME", help="Branch, tag or commit of a model on the hub."),
-    click.option(
-        "--trust-remote-code", is_flag=True, help="Run Python files that come with the checkpoint."
-    ),
-    click.option(
-        "--allow-pickle", is_flag=True, help="Open weights that are pickled, not only safetensors."
-    ),
-)
-
-
-def _model_options(command: _Command) -> _Command:
-    for option in reversed(_MODEL_OPTIONS):
-        command = option(command)
-    return command
-
-
-def _output_options(default: str) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        command = click.option("--force", is_flag=True, help="Replace the file if it exists.")(
-            command
-        )
-        return click.option(
-            "-o",
-            "--output",
-            default=default,
-            show_default=True,
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="File to write.",
-        )(command)
-
-    return decorate
-
-
-def _size(context: click.Context, parameter: click.Parameter, text: str) -> int:
-    try:
-        return size_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="attnreport %(version)s")
 @_debug_option
@@ -187,7 +107,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("model")
 @click.argument("text", metavar="[INPUT]", required=False)
-@_output_options("report.html")
+@output_options("report.html")
 @click.option("--layer", type=click.IntRange(min=0), help="Attention shown first, counted from 0.")
 @click.option("--head", type=click.IntRange(min=0), help="Head shown first, counted from 0.")
 @click.option(
@@ -195,12 +115,12 @@ def cli() -> None:
     default="16MB",
     show_default=True,
     metavar="SIZE",
-    callback=_size,
+    callback=size,
     help="Largest file to write, e.g. 5MB. Over it weights are rounded more, then neighbouring"
     " positions are joined; the report says so.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
-@_model_options
+@model_options
 @_debug_option
 @click.pass_context
 def build(
@@ -257,8 +177,8 @@ def build(
 @cli.command()
 @click.argument("model")
 @click.argument("text", metavar="INPUT")
-@_output_options("run.safetensors")
-@_model_options
+@output_options("run.safetensors")
+@model_options
 @_debug_option
 @click.pass_context
 def capture(context: click.Context, /, output: Path, force: bool, **options: Any) -> None:
@@ -286,7 +206,7 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
 @click.argument("source", metavar="REPORT_OR_RUN", type=click.Path(path_type=Path))
 @click.option("--layer", type=click.IntRange(min=0), help="Attention to take, counted from 0.")
 @click.option("--head", type=click.IntRange(min=0), help="Head to take, counted from 0.")
-@_output_options("figure.pdf")
+@output_options("figure.pdf")
 @_debug_option
 @click.pass_context
 def export_head(
@@ -325,7 +245,7 @@ def export_head(
     help="How many heads to print.",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print all heads and measures as JSON.")
-@_model_options
+@model_options
 @_debug_option
 @click.pass_context
 def heads(

@@ -26,6 +26,7 @@ FLOORS = (
     {"report"},
     {"build", "export", "heads"},
     {"terminal"},
+    {"options"},
     {"cli"},
     {"__main__"},
 )
@@ -43,7 +44,7 @@ HOMES = {
     "altair": {"charts"},
     "vl_convert": {"page"},
     "jinja2": {"page"},
-    "click": {"cli", "terminal"},
+    "click": {"cli", "options", "terminal"},
     "rich": {"terminal"},
 }
 VISITS = {

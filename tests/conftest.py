@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm_beside_cpu_torch
 from browser import ARGUMENTS, Watch, chromium
 from playwright.sync_api import sync_playwright
 from runs import small_run
 
 from attnreport import Report, Run
+
+timm_beside_cpu_torch.install()
+timm_beside_cpu_torch.install_for_children()
 
 
 @pytest.fixture

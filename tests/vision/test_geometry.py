@@ -148,6 +148,8 @@ def test_half_precision_keeps_its_boxes(checkpoint, tmp_path):
 def test_pixels_reach_the_model_as_the_processor_makes_them(checkpoint, tmp_path):
     values = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "in.png")
-    source = open_source(Request(str(checkpoint("clip")), str(tmp_path / "in.png")))
-    wanted = cropped()(images=Image.fromarray(values), return_tensors="pt")["pixel_values"]
+    folder = str(checkpoint("clip"))
+    source = open_source(Request(folder, str(tmp_path / "in.png")))
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    wanted = processor(images=Image.fromarray(values), return_tensors="pt")["pixel_values"]
     assert source.call.kwargs["pixel_values"].equal(wanted)

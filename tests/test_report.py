@@ -70,7 +70,7 @@ def test_report_opens_with_the_last_cross_attention(run_of):
 
 def test_chosen_layer_and_head_are_in_the_page(run_of):
     page = Report(run_of(layers=2, heads=3), layer=1, head=2).html()
-    assert "Layer 1, head 2</span>:" in page
+    assert "Layer 1, head 2</span>" in page
 
 
 class _Elements(HTMLParser):

@@ -10,7 +10,7 @@ from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import Theme, fed, ink, layered, palette
 
 # Where a weight is easy to place by eye on the √ scale.
-_TICKS = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
+_TICKS = [0, 0.01, 0.05, 0.15, 0.3, 0.6, 1]
 
 
 _LENGTH = 260

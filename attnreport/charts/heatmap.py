@@ -64,7 +64,7 @@ def heatmap_view() -> alt.LayerChart:
 
     Named data: ``picture`` (x0, x1, y0, y1, url), ``cells`` (x, y, number, ink), ``cross`` (x0,
     x1, y0, y1). Parameters: ``keyLabels``, ``queryLabels``, ``keyTicks``, ``queryTicks``,
-    ``columns``, ``rows``, ``ink``, ``numberSize``.
+    ``columns``, ``rows``, ``ink``, ``numberSize``, ``labelLimit`` (pixels).
     """
     cross = (
         alt.Chart(alt.NamedData(name="cross"))
@@ -132,7 +132,7 @@ def _axis(side: str, *, orient: Any, angle: int = 0) -> alt.Axis:
         values=alt.ExprRef(f"{side}Ticks"),
         labelExpr=f"{side}Labels[floor(datum.value)]",
         labelAngle=angle,
-        labelLimit=110,
+        labelLimit=alt.ExprRef("labelLimit"),
         labelOverlap=False,
         labelFlush=False,
         labelColor=alt.ExprRef("ink"),
@@ -149,6 +149,7 @@ def _parameters(keys: Sequence[str], queries: Sequence[str], colour: str) -> lis
         alt.param(name="rows", value=max(1, len(queries))),
         alt.param(name="ink", value=colour),
         alt.param(name="numberSize", value=10),
+        alt.param(name="labelLimit", value=110),
     ]
 
 

@@ -185,7 +185,7 @@ def _option_groups(run: Run) -> tuple[OptionGroup, ...]:
         OptionGroup(
             group.title,
             tuple(
-                LayerOption(layer, f"{layer} · {run.attentions[layer].name or 'unnamed'}")
+                LayerOption(layer, f"layer {layer} · {run.attentions[layer].name or 'unnamed'}")
                 for layer in group.layers
             ),
         )

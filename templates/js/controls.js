@@ -26,12 +26,21 @@ export function showControls(report, scene) {
   showMeasure(state.sort);
   element("hidden-words").textContent = hiddenWords(scene);
   element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
+  showZoom(scene);
   const words = scene.state.unit === "words" || report.axes.some(hasWords);
   element("unit-label").hidden = !words;
   for (const tab of document.querySelectorAll("[data-view]")) {
     const chosen = /** @type {HTMLElement} */ (tab).dataset.view === state.view;
     tab.setAttribute("aria-pressed", String(chosen));
   }
+}
+
+/** Say which part of a zoomed picture is shown. @param {Scene} scene */
+function showZoom({ state, queries, keys, available }) {
+  const zoomed = Boolean(state.rows ?? state.columns);
+  const part = `${queries.indices.length} of ${available.queries} × ${keys.indices.length} of ${available.keys}`;
+  element("zoom-words").textContent = zoomed ? part : "";
+  element("zoom-reset").hidden = !zoomed;
 }
 
 /** Say what the overview is sorted by. @param {string} sort */
@@ -45,10 +54,10 @@ function showMeasure(sort) {
 /** @param {number} count @param {number[]} chosen */
 function showHeads(count, chosen) {
   const every = Array.from({ length: count }, (_, head) => head);
-  const options = every.map((head) => option(String(head), String(head)));
-  if (count > 1) options.push(option(every.join(","), "all"));
+  const options = every.map((head) => option(String(head), `head ${head}`));
+  if (count > 1) options.push(option(every.join(","), "all heads"));
   const text = chosen.join(",");
-  if (!options.some(({ value }) => value === text)) options.push(option(text, text));
+  if (!options.some(({ value }) => value === text)) options.push(option(text, `heads ${text}`));
   filled(element("head-select"), options);
   picker("head-select").value = text;
 }

@@ -7,11 +7,13 @@ import { coloursOf } from "./scale.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
-const CELL_PIXELS = 34;
+const CELL_PIXELS = 40;
 const LABEL_PIXELS = { key: 17, query: 13 }; // slanted labels need more room
 const NUMBER_PIXELS = 26;
 const MAX_HEIGHT = 860;
-const SLANT_PIXELS = 60; // the last key's label leans out over the right edge
+const LETTER_PIXELS = 7.5;
+const LABEL_LIMIT = { wide: 110, narrow: 54 };
+const NARROW = 480;
 
 /** Draw a scene into an element. */
 export class Heatmap {
@@ -33,7 +35,8 @@ export class Heatmap {
     this.scene = scene;
     const { matrix, queries, keys } = scene;
     const { rows, columns } = matrix;
-    const cell = cellSize(this.element, scene);
+    const limit = this.element.clientWidth < NARROW ? LABEL_LIMIT.narrow : LABEL_LIMIT.wide;
+    const cell = cellSize(this.element.clientWidth, limit, scene);
     const width = Math.max(1, Math.round(cell * columns));
     const height = Math.max(1, Math.round(cell * rows));
     const codes = coloursOf(matrix, scene.state.scale, scene.state.range, scene.levels);
@@ -46,6 +49,7 @@ export class Heatmap {
       .signal("columns", columns)
       .signal("rows", rows)
       .signal("ink", scene.ink)
+      .signal("labelLimit", limit)
       .signal("numberSize", Math.min(11, Math.round(cell * 0.36)))
       .width(width)
       .height(height)
@@ -82,13 +86,19 @@ export class Heatmap {
   }
 }
 
-/** The side of a cell in pixels: as large as fits beside the labels.
- * @param {HTMLElement} element @param {Scene} scene */
-function cellSize(element, { matrix, queries }) {
-  const longest = queries.labels.reduce((most, label) => Math.max(most, label.length), 1);
-  const labels = Math.min(118, longest * 7.5 + 12);
-  const room = Math.max(120, element.clientWidth - labels - SLANT_PIXELS);
+/** The side of a cell in pixels: as large as fits beside the labels. The last key's label leans out
+ * over the right edge.
+ * @param {number} width @param {number} limit of a label @param {Scene} scene */
+function cellSize(width, limit, { matrix, queries, keys }) {
+  const beside = Math.max(...queries.labels.map((label) => labelPixels(label, limit)));
+  const last = Math.max(...keys.labels.slice(-4).map((label) => labelPixels(label, limit)));
+  const room = Math.max(120, width - beside - last * Math.SQRT1_2);
   return Math.min(CELL_PIXELS, room / matrix.columns, MAX_HEIGHT / matrix.rows);
+}
+
+/** @param {string} label @param {number} limit */
+function labelPixels(label, limit) {
+  return Math.min(limit, label.length * LETTER_PIXELS) + 10;
 }
 
 /** The middles of the cells that get a label.

@@ -31,6 +31,16 @@ async function start() {
   document.documentElement.dataset.ready = "true";
 }
 
+/** On a wide screen options stand open in one row; on a small one they are a tap away.
+ * @param {MediaQueryList} wide */
+function unfoldOptions(wide) {
+  const options = /** @type {HTMLDetailsElement} */ (element("options"));
+  options.open = wide.matches;
+  wide.addEventListener("change", () => {
+    options.open = wide.matches;
+  });
+}
+
 function openHelp() {
   /** @type {HTMLDialogElement} */ (element("help")).showModal();
 }
@@ -62,6 +72,7 @@ function listenToWindow(page) {
     page.show();
   });
   page.dark.addEventListener("change", () => page.show());
+  unfoldOptions(window.matchMedia("(min-width: 861px)"));
   const stage = element("stage");
   let width = stage.clientWidth;
   new ResizeObserver(() => {

@@ -11,7 +11,7 @@ import { codesOf, pictureOf } from "./png.js";
 
 const LARGEST = 58;
 const SMALLEST = 15;
-const ROW_LABELS = 150;
+const ROW_LETTER_PIXELS = 6.6;
 
 /** Draw all heads into an element. */
 export class Overview {
@@ -40,7 +40,8 @@ export class Overview {
     const { sort } = scene.state;
     this.grid = arranged(this.report, sort, Math.max(1, Math.floor((room - 20) / LARGEST)));
     const { columns, rows, columnLabels, rowLabels, names } = this.grid;
-    const margin = rowLabels.length ? ROW_LABELS : 12;
+    const longest = Math.max(0, ...rowLabels.map((label) => label.length));
+    const margin = 12 + ROW_LETTER_PIXELS * longest;
     const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
     const url = this.picture(scene);
     this.view

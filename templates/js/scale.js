@@ -19,7 +19,7 @@ const PLACES = {
 
 /** @type {Record<ScaleName, number[]>} */
 const MARKS = {
-  sqrt: [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1],
+  sqrt: [0, 0.01, 0.05, 0.15, 0.3, 0.6, 1],
   linear: [0, 0.25, 0.5, 0.75, 1],
   log: [0.0001, 0.001, 0.01, 0.1, 1],
 };

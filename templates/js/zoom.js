@@ -52,6 +52,7 @@ export function listenToZoom(page) {
   live.addEventListener("keydown", (event) => onZoomKey(page, event));
   listenToDrag(page, live);
   listenToPinch(page, live);
+  element("zoom-reset").addEventListener("click", () => page.go({ rows: null, columns: null }));
   element("zoom-in").addEventListener("click", () => zoom(page, 1 / FACTOR, null));
   element("zoom-out").addEventListener("click", () => zoom(page, FACTOR, null));
 }

@@ -79,7 +79,7 @@ def test_missed_attention_raises_a_banner_and_opens_the_ledger(page_of):
 
 def test_whole_ledger_stays_closed(page_of):
     page = page_of(small_run())
-    assert page.locator("details[open]").count() == 0
+    assert page.locator("[aria-labelledby=ledger-title] details[open]").count() == 0
     assert "2 computations captured, 0 not" in page.inner_text("main")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -244,14 +244,28 @@ def export_head(
     show_default=True,
     help="How many heads to print.",
 )
+@click.option(
+    "--alignment",
+    "gold",
+    metavar="FILE",
+    type=click.File(encoding="utf-8"),
+    help="Gold alignment of source and target, as links 3-4 (source-target) or 3?4 (possible)"
+    " between positions counted from 0. Adds the measure alignment_error_rate.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print all heads and measures as JSON.")
 @model_options
 @_debug_option
 @click.pass_context
 def heads(
-    context: click.Context, /, measure: str, limit: int, json_wanted: bool, **options: Any
+    context: click.Context,
+    /,
+    measure: str,
+    limit: int,
+    gold: IO[str] | None,
+    json_wanted: bool,
+    **options: Any,
 ) -> None:
-    """Run MODEL on INPUT once and print its heads in order of a measure.
+    """Run MODEL on INPUT once and print its heads in order of a measure, largest first.
 
     MODEL and INPUT are read as by 'attnreport build'.
 
@@ -259,14 +273,17 @@ def heads(
     Examples:
       attnreport heads demo:text "Ada met Grace. Then Ada met" --by induction
       attnreport heads run.safetensors --json > heads.json
+      attnreport heads demo:translate 5.3.21 --alignment gold.txt --by alignment_error_rate
     """  # noqa: D301 - click looks for the backspace itself
     with quiet(debug=context.ensure_object(_State).debug), progress() as step:
         from attnreport.build import build_run  # noqa: PLC0415 - see the module's docstring
         from attnreport.heads import as_json, ranked, table  # noqa: PLC0415
+        from attnreport.measures import read_alignment  # noqa: PLC0415
         from attnreport.sources import Request  # noqa: PLC0415
 
         step(f"Running {options['model']}")
-        ranking = ranked(build_run(Request(**options)), measure)
+        run = build_run(Request(**options))
+        ranking = ranked(run, measure, None if gold is None else read_alignment(gold.read(), run))
     click.echo(as_json(ranking) if json_wanted else table(ranking, limit))
 
 

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from attnreport.errors import one_line
-from attnreport.measures import NotableHead, all_head_scores, find_measure, notable_heads
+from attnreport.errors import InvalidMeasure, one_line
+from attnreport.measures import (
+    Alignment,
+    NotableHead,
+    all_head_scores,
+    find_measure,
+    notable_heads,
+)
 from attnreport.run import Run
 
 
@@ -31,7 +37,7 @@ class RankedHead:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Hold the heads of a run, largest value of ``measure`` first.
+    """Hold the heads of a run, by ``measure``: largest first, or smallest where low is good.
 
     Attributes:
         model: what the model is called.
@@ -48,14 +54,23 @@ class Ranking:
     notable: tuple[NotableHead, ...]
 
 
-def ranked(run: Run, measure: str) -> Ranking:
+def ranked(run: Run, measure: str, alignment: Alignment | None = None) -> Ranking:
     """Return the heads of ``run`` in order of ``measure``.
 
+    Args:
+        run: whose heads.
+        measure: name of the measure that ranks.
+        alignment: a gold alignment, for the measures that need one.
+
     Raises:
-        InvalidMeasure: there is no such measure; the message lists those there are.
+        InvalidMeasure: there is no such measure, or it needs an alignment and there is none.
     """
-    find_measure(measure)
-    scores = all_head_scores(run)
+    chosen = find_measure(measure)
+    if "alignment" in chosen.needs and alignment is None:
+        raise InvalidMeasure(f"the measure {measure!r} needs a gold alignment; give --alignment")
+    options = {} if alignment is None else {"alignment": alignment}
+    scores = all_head_scores(run, **options)
+    sign = 1 if chosen.low_first else -1
     heads = [
         RankedHead(
             attention.layer,
@@ -72,14 +87,14 @@ def ranked(run: Run, measure: str) -> Ranking:
 
     def place(head: RankedHead) -> tuple[bool, float, int, int]:
         value = head.scores[measure]
-        return value is None, -(value or 0.0), head.layer, head.head
+        return value is None, sign * (value or 0.0), head.layer, head.head
 
     return Ranking(
         model=run.provenance.model,
         input=run.provenance.input_text,
         measure=measure,
         heads=tuple(sorted(heads, key=place)),
-        notable=notable_heads(run, measured=scores),
+        notable=notable_heads(run, measured=scores, alignment=alignment),
     )
 
 

@@ -20,7 +20,7 @@ short of 1 are treated is written in ``rows``.
 from __future__ import annotations
 
 from attnreport.measures import distance, position, repeats, spread  # noqa: F401 - they register
-from attnreport.measures.alignment import Alignment, alignment_error_rate
+from attnreport.measures.alignment import Alignment, alignment_error_rate, read_alignment
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow
 from attnreport.measures.joinedmap import JoinedMap
@@ -62,5 +62,6 @@ __all__ = [
     "known_measures",
     "measure",
     "notable_heads",
+    "read_alignment",
     "rollout",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
-from attnreport.errors import InvalidMeasure
+from attnreport.errors import InvalidMeasure, one_line
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, Mask, nothing, rows_of
-from attnreport.run import Attention
+from attnreport.run import Attention, Run
 
 Link = tuple[int, int]
 
@@ -44,6 +45,41 @@ class Alignment:
                 )
 
 
+def read_alignment(text: str, run: Run) -> Alignment:
+    """Read the alignment of a run's source and target from the links that aligners write.
+
+    Args:
+        text: links ``source-target``, or ``source?target`` for one that is only possible, with
+            white space between them (the Pharaoh format). Both numbers count the positions of the
+            run's axes from 0, special ones included.
+        run: holds cross-attention from one target to one source.
+
+    Raises:
+        InvalidMeasure: the text is no such list, a number is out of range, or the run does not
+            relate exactly one source and one target.
+    """
+    pairs = {
+        (attention.queries, attention.keys)
+        for attention in run.attentions
+        if attention.kind == "cross"
+    }
+    if len(pairs) != 1:
+        raise InvalidMeasure(
+            f"an alignment needs a run with one source and one target, this one has {len(pairs)} "
+            "pairs of them"
+        )
+    ((queries, keys),) = pairs
+    links: dict[str, set[Link]] = {"-": set(), "?": set()}
+    for word in text.split():
+        found = re.fullmatch(r"(\d{1,9})([-?])(\d{1,9})", word)
+        if found is None:
+            raise InvalidMeasure(
+                f"expected links such as 3-4, or 3?4 for a possible one, got {one_line(word, 40)!r}"
+            )
+        links[found[2]].add((int(found[3]), int(found[1])))
+    return Alignment(queries, keys, frozenset(links["-"]), frozenset(links["?"]))
+
+
 @measure(
     "alignment_error_rate",
     title="Alignment error rate",
@@ -53,6 +89,7 @@ class Alignment:
     source="Och & Ney 2003, A Systematic Comparison of Various Statistical Alignment Models",
     link="https://aclanthology.org/J03-1002/",
     reading="High means that the head looks elsewhere than the alignment says; low is good.",
+    low_first=True,
     needs=("alignment",),
 )
 def alignment_error_rate(attention: Attention, alignment: Alignment) -> Array:

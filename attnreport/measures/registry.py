@@ -37,6 +37,7 @@ class Description:
         source: paper and section it comes from.
         link: where that paper lies.
         reading: what a high value means, in one sentence.
+        low_first: whether the heads with the smallest values are the ones to look at.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Description:
     link: str
     reading: str
     unit: str = ""
+    low_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,7 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
     link: str,
     reading: str,
     unit: str = "",
+    low_first: bool = False,
     level: Level = "attention",
     needs: tuple[str, ...] = (),
 ) -> Callable[[_Function], _Function]:
@@ -125,6 +128,7 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
             formula=formula,
             range=range,
             unit=unit,
+            low_first=low_first,
             source=source,
             link=link,
             reading=reading,

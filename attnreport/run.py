@@ -1,23 +1,19 @@
 """The Run: everything one capture found, as plain arrays and words.
 
 Capture makes a Run; measures, charts and the page only read it. Nothing here imports torch, so a
-Run captured on one machine can be looked at on another that has no torch device at all. Its file
-form is one ``.safetensors`` file: the arrays, and a JSON document in the metadata.
+Run captured on one machine can be looked at on another that has no torch device at all. How it is
+written to a file is in ``runfile``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
@@ -29,10 +25,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["self", "cross"]
 Weights = NDArray[np.float32]
-_ArrayReader = Callable[[str], Weights]
-
-SCHEMA_VERSION = 1
-_METADATA_KEY = "attnreport"
 
 # How far from the layer's own output the recomputed one may be before the page warns, and how far
 # from 1 a row may sum: both follow from the precision in which the model computed.
@@ -265,18 +257,10 @@ class Run:
 
     def to_bytes(self) -> bytes:
         """Return the bytes that ``save`` writes; the same run gives the same bytes."""
-        axes = self.axes
-        arrays: dict[str, NDArray[np.float32]] = {}
-        records = []
-        for attention in self.attentions:
-            name = _array_name(attention.layer, "weights")
-            arrays[name] = np.ascontiguousarray(attention.weights)
-            if attention.sink is not None:
-                arrays[_array_name(attention.layer, "sink")] = np.ascontiguousarray(attention.sink)
-            records.append(_Record.of(attention, axes))
-        document = _Document(SCHEMA_VERSION, axes, tuple(records), self.ledger, self.provenance)
-        metadata = {_METADATA_KEY: msgspec.json.encode(document, order="deterministic").decode()}
-        return safetensors.numpy.save(arrays, metadata)
+        # The file form knows the words, not the other way round.
+        from attnreport.runfile import to_bytes  # noqa: PLC0415
+
+        return to_bytes(self)
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
@@ -285,116 +269,6 @@ class Run:
         Raises:
             InvalidRun: the file is not a run, is damaged, or was written by a newer attnreport.
         """
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                text = (file.metadata() or {}).get(_METADATA_KEY)
-                if text is None:
-                    raise InvalidRun("a safetensors file, but not a saved attnreport run")
-                document = _decode_document(text)
-                names = set(file.keys())
-                attentions = tuple(
-                    record.attention(index, document.axes, names, partial(_read_float32, file))
-                    for index, record in enumerate(document.attentions)
-                )
-            return cls(attentions, document.ledger, document.provenance)
-        except InvalidRun as error:
-            raise InvalidRun(f"{path}: {error}") from error
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InvalidRun(f"{path} cannot be read as a saved run: {error}") from error
+        from attnreport.runfile import load  # noqa: PLC0415 - as above
 
-
-@dataclass(frozen=True)
-class _Record:
-    """What the JSON document says of one attention; axes are indices into the document's list."""
-
-    name: str
-    kind: Kind
-    queries: int
-    keys: int
-    dtype: str
-    residual: float | None
-    has_sink: bool
-    normalised: bool
-
-    @classmethod
-    def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
-        return cls(
-            name=attention.name,
-            kind=attention.kind,
-            queries=axes.index(attention.queries),
-            keys=axes.index(attention.keys),
-            dtype=attention.dtype,
-            residual=attention.residual,
-            has_sink=attention.sink is not None,
-            normalised=attention.normalised,
-        )
-
-    def attention(
-        self,
-        layer: int,
-        axes: tuple[Axis, ...],
-        names: set[str],
-        read: _ArrayReader,
-    ) -> Attention:
-        for index in (self.queries, self.keys):
-            if not 0 <= index < len(axes):
-                raise InvalidRun(f"attention {layer} names axis {index}, the file has {len(axes)}")
-        needed = ["weights", "sink"] if self.has_sink else ["weights"]
-        for part in needed:
-            if _array_name(layer, part) not in names:
-                raise InvalidRun(
-                    f"attention {layer}: the array {_array_name(layer, part)} is missing"
-                )
-        return Attention(
-            weights=read(_array_name(layer, "weights")),
-            name=self.name,
-            layer=layer,
-            kind=self.kind,
-            queries=axes[self.queries],
-            keys=axes[self.keys],
-            dtype=self.dtype,
-            residual=self.residual,
-            sink=read(_array_name(layer, "sink")) if self.has_sink else None,
-            normalised=self.normalised,
-        )
-
-
-@dataclass(frozen=True)
-class _Document:
-    """The JSON part of the file. ``schema`` comes first: it says how to read the rest."""
-
-    schema: int
-    axes: tuple[Axis, ...]
-    attentions: tuple[_Record, ...]
-    ledger: tuple[LedgerEntry, ...]
-    provenance: Provenance
-
-
-class _Header(msgspec.Struct):
-    schema: int
-
-
-def _decode_document(text: str) -> _Document:
-    """Return the document, or raise ``InvalidRun`` with the JSON path of what is wrong."""
-    try:
-        schema = msgspec.json.decode(text, type=_Header).schema
-        if schema > SCHEMA_VERSION:
-            raise InvalidRun(
-                f"the run has schema {schema}, this attnreport reads up to {SCHEMA_VERSION}; "
-                "upgrade attnreport to open it"
-            )
-        return msgspec.json.decode(text, type=_Document)
-    except msgspec.DecodeError as error:
-        raise InvalidRun(f"the run's document is damaged: {error}") from error
-
-
-def _read_float32(file: Any, name: str) -> Weights:
-    # Asked first: numpy has no bfloat16, and safetensors would fail in words of its own.
-    if (stored := file.get_slice(name).get_dtype()) != "F32":
-        raise InvalidRun(f"expected the array {name} as F32, got {stored}")
-    array: Weights = file.get_tensor(name)
-    return array
-
-
-def _array_name(layer: int, part: str) -> str:
-    return f"attention.{layer}.{part}"
+        return load(path)

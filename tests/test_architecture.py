@@ -19,7 +19,7 @@ PACKAGE = Path(attnreport.__file__).parent
 LONGEST = 400
 
 FLOORS = (
-    {"axis", "call", "errors", "files", "picture", "run"},
+    {"axis", "call", "errors", "files", "picture", "run", "runfile"},
     {"demos", "measures", "recording", "sources"},
     {"charts"},
     {"page"},

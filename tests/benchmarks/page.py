@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from browser import ARGUMENTS, chromium  # lies one folder up
+from peers import peers
 from playwright.sync_api import sync_playwright
 
 from attnreport import Attention, Axis, LedgerEntry, Provenance, Run
@@ -79,18 +79,6 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
   requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); }));
 }).observe(document, { subtree: true, childList: true, attributes: true });
-"""
-_PEERS = """
-import sys, numpy as np, torch
-from pathlib import Path
-weights = np.load(sys.argv[1]); folder = Path(sys.argv[2])
-labels = [str(index) for index in range(weights.shape[-1])]
-from bertviz import head_view
-page = head_view([torch.tensor(layer)[None] for layer in weights], labels, html_action="return")
-(folder / "bertviz.html").write_text(page.data)
-from circuitsvis.attention import attention_heads
-page = attention_heads(attention=weights.reshape(-1, *weights.shape[-2:]), tokens=labels)
-(folder / "circuitsvis.html").write_text(str(page))
 """
 
 
@@ -159,30 +147,6 @@ def shown(browser, path: Path) -> tuple[list[float], list[float]]:
         switches += [page.evaluate(_SWITCH, head) for head in (1, 5, 11, 3)]
         page.close()
     return ready, switches
-
-
-def peers(browser, weights: np.ndarray, folder: Path) -> None:
-    """Install the peers beside us, and print what their pages weigh and show."""
-    venv.create(folder / "peers", with_pip=True)
-    python = folder / "peers" / "bin" / "python"
-    needed = ["torch==2.13.0", "ipython", "bertviz", "circuitsvis", "setuptools<81"]
-    subprocess.run([python, "-m", "pip", "install", "-q", *needed], check=True)
-    np.save(folder / "weights.npy", weights)
-    subprocess.run([python, "-c", _PEERS, folder / "weights.npy", folder], check=False)
-    for name in ("bertviz", "circuitsvis"):
-        path = folder / f"{name}.html"
-        if not path.exists():
-            print(f"{name}: made no page")
-            continue
-        page = browser.new_page()
-        failed = []
-        page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
-        page.goto(path.as_uri(), wait_until="domcontentloaded")
-        page.wait_for_timeout(10_000)
-        drawn = page.evaluate("document.querySelectorAll('svg *, canvas, img').length")
-        state = f"{drawn} elements drawn after 10 s" if drawn else "blank offline after 10 s"
-        print(f"{name}: {path.stat().st_size / 1e6:.2f} MB, {state}, {len(failed)} requests failed")
-        page.close()
 
 
 def main() -> None:

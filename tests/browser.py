@@ -1,14 +1,21 @@
-"""A real Chromium for the page tests, and a watch over everything a page must not do."""
+"""Real browsers for the page tests, and a watch over everything a page must not do.
+
+Chromium and Firefox are the system's own. Both are driven by Playwright, Firefox by WebDriver BiDi
+(``firefox_relay`` says what stands between).
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page
+import firefox_relay
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -19,6 +26,10 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+# A test that asks for the fixture ``browser`` or ``page_of`` runs in each.
+BOTH_BROWSERS = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+_FIREFOX_NAMES = ("firefox-esr", "firefox")
+_FIREFOX_SCHEMES = {"dark": 0, "light": 1}  # as its preference counts them
 # Playwright reports these as requests though nothing leaves the machine.
 _LOCAL = ("file:", "data:", "about:")
 _COUNT_VIOLATIONS = """
@@ -26,35 +37,79 @@ window.__violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.__violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 """
+# The style ("body {}") that Playwright tries to add to a page in Firefox before a screenshot.
+_SCREENSHOT_STYLE = "sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA="
 _READY_MILLISECONDS = 20_000  # a machine that others use too can be slow; the benchmark has bars
 
 
 def chromium() -> str:
-    """Return the path of the system's browser; install Debian's where there is none."""
-    return _found() or _installed()
+    """Return the path of the system's Chromium; install Debian's where there is none."""
+    return _found(NAMES) or _installed("chromium", NAMES)
 
 
-def _found() -> str | None:
-    return next((path for path in map(shutil.which, NAMES) if path), None)
+def firefox() -> str:
+    """Return the path of the system's Firefox; install Debian's where there is none."""
+    return _found(_FIREFOX_NAMES) or _installed("firefox-esr", _FIREFOX_NAMES)
 
 
-def _installed() -> str:
+def install(package: str) -> None:
+    """Install a Debian package, as root."""
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        raise RuntimeError(f"the page tests need one of {', '.join(NAMES)} on PATH: install one")
+        raise RuntimeError(f"the tests need {package}: install it, or run them as root on Debian")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
         subprocess.run(["apt-get", "-qq", *command], check=True, env=environment)
-    found = _found()
+
+
+def _found(names: tuple[str, ...]) -> str | None:
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _installed(package: str, names: tuple[str, ...]) -> str:
+    install(package)
+    found = _found(names)
     if found is None:
-        raise RuntimeError("chromium was installed and is not on PATH")
+        raise RuntimeError(f"{package} was installed and is not on PATH")
     return found
+
+
+class Firefox:
+    """Firefox as far as a ``Watch`` knows a browser: one that is light and one that is dark."""
+
+    def __init__(self, playwright: Playwright, folder: Path) -> None:
+        self._playwright = playwright
+        self._folder = folder
+        self._started: dict[str, Browser] = {}
+
+    def new_context(self, *, color_scheme: str = "light", **options) -> BrowserContext:
+        """Open a context in the Firefox of that colour scheme."""
+        if color_scheme not in self._started:
+            self._started[color_scheme] = self._start(color_scheme)
+        return self._started[color_scheme].new_context(**options)
+
+    def close(self) -> None:
+        """Close what was started."""
+        for browser in self._started.values():
+            browser.close()
+
+    def _start(self, color_scheme: str) -> Browser:
+        relay = self._folder / "firefox"
+        relay.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{firefox_relay.__file__}" "$@"\n')
+        relay.chmod(0o755)
+        scheme = _FIREFOX_SCHEMES[color_scheme]
+        return self._playwright.firefox.launch(
+            channel="moz-firefox",
+            executable_path=relay,
+            env={**os.environ, firefox_relay.EXECUTABLE: firefox()},
+            firefox_user_prefs={"layout.css.prefers-color-scheme.content-override": scheme},
+        )
 
 
 @dataclass
 class Watch:
     """Open pages and note whatever a report must not do: talk, fail, ask for anything."""
 
-    browser: Browser
+    browser: Browser | Firefox
     contexts: list[BrowserContext] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
@@ -80,7 +135,7 @@ class Watch:
         page = context.new_page()
         self.pages.append(page)
         page.on("console", lambda message: self._console(message, expected))
-        page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
+        page.on("pageerror", self._error)
         page.on("dialog", self._dialog)
         page.goto(path.as_uri() + fragment)
         if ready:
@@ -100,6 +155,10 @@ class Watch:
         if not message.text.startswith(expected or "\0"):
             self.seen.append(f"console: {message.text}")
 
+    def _error(self, error) -> None:
+        if _SCREENSHOT_STYLE not in str(error):
+            self.seen.append(f"error: {error}")
+
     def _request(self, request) -> None:
         if not request.url.startswith(_LOCAL):
             self.seen.append(f"request: {request.url}")
@@ -107,6 +166,14 @@ class Watch:
     def _dialog(self, dialog) -> None:
         self.seen.append(f"dialog: {dialog.message}")
         dialog.dismiss()
+
+
+def screenshot(page: Page, **options) -> bytes:
+    """Return a picture of the page as PNG, without a trace in its ``Watch``."""
+    before = page.evaluate("window.__violations.length")
+    content = page.screenshot(**options)
+    page.evaluate("before => { window.__violations.length = before; }", before)
+    return content
 
 
 def wait_until_ready(page) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import browser as browsers
 import pytest
 import timm_beside_cpu_torch
-from browser import ARGUMENTS, Watch, chromium
 from playwright.sync_api import sync_playwright
 from runs import small_run
 
@@ -23,12 +23,34 @@ def run_of():
 
 
 @pytest.fixture(scope="session")
-def browser():
+def playwright():
+    """What drives all browsers."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright):
     """One Chromium for all page tests."""
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
-        yield opened
-        opened.close()
+    opened = playwright.chromium.launch(
+        executable_path=browsers.chromium(), args=list(browsers.ARGUMENTS)
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright, tmp_path_factory):
+    """One Firefox for all page tests that run in both browsers."""
+    opened = browsers.Firefox(playwright, tmp_path_factory.mktemp("firefox"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browser(request):
+    """Chromium, or each in turn where a test is marked with ``BOTH_BROWSERS``."""
+    return request.getfixturevalue(getattr(request, "param", "chromium"))
 
 
 @pytest.fixture
@@ -37,7 +59,7 @@ def page_of(browser, tmp_path):
 
     A page that logs, fails, breaks its own policy or asks for anything fails the test at its end.
     """
-    watch = Watch(browser)
+    watch = browsers.Watch(browser)
 
     def open_page(content: Run | Path | str, **options):
         if isinstance(content, Run):

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from browser import screenshot
 from PIL import Image
 
 import attnreport
@@ -66,7 +67,7 @@ def screen_colours(page, rows, columns):
     """What is on the screen in the middle of every cell: (row, column, rgb)."""
     page.locator(IMAGE).scroll_into_view_if_needed()
     box = page.locator(IMAGE).bounding_box()
-    screen = np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    screen = np.array(Image.open(io.BytesIO(screenshot(page))).convert("RGB"))
     ys = box["y"] + (np.arange(rows) + 0.5) * box["height"] / rows
     xs = box["x"] + (np.arange(columns) + 0.5) * box["width"] / columns
     return screen[np.ix_(ys.astype(int), xs.astype(int))]

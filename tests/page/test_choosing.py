@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from browser import BOTH_BROWSERS
 from page_acts import drawn_codes, point_at, shown
 from playwright.sync_api import expect
 from runs import small_run
+
+pytestmark = BOTH_BROWSERS
 
 
 def expect_head(page, run, layer, head):

@@ -31,9 +31,9 @@ def as_parsed(text):
 
 
 @pytest.fixture(scope="module")
-def parsed_shape(browser):
+def parsed_shape(chromium):
     """A function from markup to the shape that a browser parses, without running any of it."""
-    page = browser.new_page()
+    page = chromium.new_page()
     yield lambda markup: page.evaluate(_PARSED, markup)
     page.close()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from browser import BOTH_BROWSERS, Watch
+
+pytestmark = BOTH_BROWSERS
 
 
 def test_page_becomes_ready_in_silence(page_of, run_of):
@@ -16,14 +19,12 @@ def test_page_becomes_ready_in_silence(page_of, run_of):
     [
         ("console.log('hello')", "console: hello"),
         ("setTimeout(() => { throw new Error('late') })", "error: late"),
-        ("fetch('http://127.0.0.1:9/').catch(() => {})", "request: http://127.0.0.1:9/"),
+        ("fetch('http://127.0.0.1:47999/').catch(() => {})", "request: http://127.0.0.1:47999/"),
         ("alert('boo')", "dialog: boo"),
     ],
 )
 def test_the_watch_sees_what_a_page_must_not_do(browser, tmp_path, script, what):
     # The guard of every other page test is itself tested: a watch that sees nothing proves nothing.
-    from browser import Watch  # noqa: PLC0415
-
     path = tmp_path / "bad.html"
     path.write_text(f"<!doctype html><title>bad</title><script>{script}</script>")
     watch = Watch(browser)
@@ -33,8 +34,6 @@ def test_the_watch_sees_what_a_page_must_not_do(browser, tmp_path, script, what)
 
 
 def test_the_watch_sees_a_broken_policy(browser, tmp_path):
-    from browser import Watch  # noqa: PLC0415
-
     policy = "default-src 'none'; style-src 'none'"
     path = tmp_path / "bad.html"
     path.write_text(

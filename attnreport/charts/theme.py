@@ -23,6 +23,8 @@ THEMES: tuple[Theme, ...] = ("light", "dark")
 FONT = "system-ui, sans-serif"
 
 _COLOUR_MAPS = {"light": "crameri:devon_r", "dark": "cmocean:ice"}
+# Crameri's vik and berlin: blue below, red above, and the ground's own colour at 0.
+_SIGNED_COLOUR_MAPS = {"light": "crameri:vik", "dark": "crameri:berlin"}
 _NONFINITE = {"light": "#c2185b", "dark": "#ff5c9a"}
 _INK = {"light": "#3a3a45", "dark": "#c9c9d6"}
 
@@ -30,9 +32,18 @@ _INK = {"light": "#3a3a45", "dark": "#c9c9d6"}
 @cache
 def palette(theme: Theme) -> tuple[str, ...]:
     """Return ``#rrggbb`` colours: one per weight code, then the one for what is not finite."""
-    colours = Colormap(_COLOUR_MAPS[theme])
-    steps = [str(colours(index / (FINEST - 1)).hex)[:7].lower() for index in range(FINEST)]
-    return (*steps, _NONFINITE[theme])
+    return (*_steps(_COLOUR_MAPS[theme]), _NONFINITE[theme])
+
+
+@cache
+def signed_palette(theme: Theme) -> tuple[str, ...]:
+    """Return colours for values of both signs: as many as ``palette`` does, 0 in the middle."""
+    return (*_steps(_SIGNED_COLOUR_MAPS[theme]), _NONFINITE[theme])
+
+
+def _steps(name: str) -> list[str]:
+    colours = Colormap(name)
+    return [str(colours(index / (FINEST - 1)).hex)[:7].lower() for index in range(FINEST)]
 
 
 def ink(theme: Theme) -> str:

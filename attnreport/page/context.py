@@ -24,7 +24,9 @@ from attnreport.page.account import (
 )
 from attnreport.page.document import document, groups, pair
 from attnreport.page.form import UNREDUCED, Form, MeasuredRun
+from attnreport.page.joining import joined_map
 from attnreport.page.links import LinkRow, strongest_links
+from attnreport.page.maps import MapWords, maps_of
 from attnreport.page.overlays import StillOverlay, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
@@ -88,6 +90,7 @@ class PageContext:
     nonfinite: int
     precision: str
     groups: tuple[OptionGroup, ...]
+    maps: tuple[MapWords, ...]
     shown: Shown
     measures: tuple[Measure, ...]
     notable: tuple[NotableHead, ...]
@@ -115,6 +118,11 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
     drawn, packed = form.run, form.packed
     layer, head = place
     shown = drawn.attentions[layer]
+    maps = maps_of(
+        drawn,
+        [joined_map(found, form.block) for found in measured.maps],
+        exact=packed.exact,
+    )
     model = run.provenance.model or "an unnamed model"
     return PageContext(
         version=version,
@@ -129,6 +137,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         nonfinite=sum(attention.nonfinite for attention in run.attentions),
         precision=_precision(packed),
         groups=_option_groups(run),
+        maps=maps.words,
         shown=Shown(layer, head, shown.heads, pair(shown)[0], shown.keys.name),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
@@ -139,8 +148,11 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         ledger=tuple(ledger_row(run, entry) for entry in run.ledger),
         provenance=provenance(run),
         notes=(*run.provenance.notes, *form.reductions, *([] if form.reductions else [UNREDUCED])),
-        document=document(drawn, packed, scores, place, form.block),
-        packed=packed.layers,
+        document={
+            **document(drawn, packed, scores, place, form.block),
+            **maps.document,
+        },
+        packed=(*packed.layers, *maps.layers),
     )
 
 

@@ -72,7 +72,7 @@ def document(
         "levels": packed.levels,
         "refined": packed.refined,
         "joined": joined,
-        "palettes": {theme: _hexadecimal(palette(theme)) for theme in THEMES},
+        "palettes": {theme: hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "headColours": HEAD_COLOURS,
@@ -96,7 +96,8 @@ def _measures(scores: Mapping[str, Measured]) -> list[dict[str, Any]]:
     ]
 
 
-def _hexadecimal(colours: tuple[str, ...]) -> str:
+def hexadecimal(colours: tuple[str, ...]) -> str:
+    """Return colours as the page reads them: six digits each, one after the other."""
     return "".join(colour.removeprefix("#") for colour in colours)
 
 

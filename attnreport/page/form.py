@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnreport.measures import Measured, NotableHead, all_head_scores, notable_heads
+from attnreport.measures import (
+    JoinedMap,
+    Measured,
+    NotableHead,
+    all_head_scores,
+    joined_maps,
+    notable_heads,
+)
 from attnreport.page.joining import SHORTEST
 from attnreport.page.pack import Packed
 from attnreport.page.refining import EXACT_TO, LARGEST
@@ -20,11 +27,13 @@ class MeasuredRun:
     run: Run
     scores: dict[str, Measured]
     notable: tuple[NotableHead, ...]
+    maps: tuple[JoinedMap, ...]
 
     @classmethod
     def of(cls, run: Run) -> MeasuredRun:
-        """Return the run with every measure taken."""
-        return cls(run, all_head_scores(run), notable_heads(run))
+        """Return the run with every measure taken and every map made."""
+        scores = all_head_scores(run)
+        return cls(run, scores, notable_heads(run, measured=scores), joined_maps(run))
 
 
 @dataclass(frozen=True)

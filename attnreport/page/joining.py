@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnreport.axis import Axis, Box, Position, Span
+from attnreport.measures import JoinedMap
 from attnreport.run import Attention, Run, Weights
 
 # A sequence this short is never joined: nothing would be left to see.
@@ -33,6 +34,23 @@ def joined_run(run: Run, block: int) -> Run:
             for attention in run.attentions
         ),
     )
+
+
+def joined_map(found: JoinedMap, block: int) -> JoinedMap:
+    """Return a map with every ``block`` neighbouring positions as one, as ``joined_run`` has it.
+
+    Values of joined keys add up and values of joined queries are averaged: a share of two keys is
+    the sum of their shares, and so is what two keys contribute.
+    """
+    if block == 1:
+        return found
+    queries, keys = joined_axis(found.queries, block), joined_axis(found.keys, block)
+    values = found.values
+    if len(keys) != len(found.keys):
+        values = _summed(values, block, axis=2)
+    if len(queries) != len(found.queries):
+        values = _summed(values, block, axis=1) / _members(len(found.queries), block)[:, None]
+    return replace(found, queries=queries, keys=keys, values=values.astype(np.float32))
 
 
 def joined_axis(axis: Axis, block: int) -> Axis:

@@ -19,7 +19,7 @@ import numpy as np
 
 from attnreport.charts import THUMBNAIL, picture, thumbnails
 from attnreport.page.refining import LARGEST, refinement
-from attnreport.run import Attention, Run
+from attnreport.run import Attention, Run, Weights
 
 # Float32 hardly compresses: this keeps the exact weights of a sentence in a small model, and
 # keeps a report that must be coded anyway from doubling in size.
@@ -166,17 +166,24 @@ def _thumbnails(run: Run) -> str:
 
 def _pack_layer(attention: Attention, plan: Plan) -> PackedLayer:
     codes = picture.encode(attention.weights, plan.levels)
-    heads = tuple(_text(_image_data(head)) for head in codes)
-    exact = largest = None
-    if plan.exact:
-        raw = np.ascontiguousarray(attention.weights, dtype="<f4").tobytes()
-        exact = _text(zlib.compress(raw, 9))
+    exact = packed_exact(attention.weights) if plan.exact else None
+    largest = None
     if plan.refined:
         largest = tuple(
             _text(refinement(weights, head, plan.levels))
             for weights, head in zip(attention.weights, codes, strict=True)
         )
-    return PackedLayer(heads, exact, largest)
+    return PackedLayer(packed_codes(codes), exact, largest)
+
+
+def packed_codes(codes: picture.Codes) -> tuple[str, ...]:
+    """Return ``(matrix, query, key)`` codes as the base64 of one picture's data per matrix."""
+    return tuple(_text(_image_data(matrix)) for matrix in codes)
+
+
+def packed_exact(values: Weights) -> str:
+    """Return float32 values as the base64 of their deflated little-endian bytes."""
+    return _text(zlib.compress(np.ascontiguousarray(values, dtype="<f4").tobytes(), 9))
 
 
 def _image_data(codes: picture.Codes) -> bytes:

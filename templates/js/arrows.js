@@ -64,16 +64,16 @@ export class Arrows {
       .data("queries", names(scene.queries.labels, 0, row))
       .data("keys", names(scene.keys.labels, 1, column));
     element("arrows-words").textContent = words(edges, share, row >= 0 || column >= 0);
-    filled(element("arrows-legend"), this.legend(scene.state.heads));
+    filled(element("arrows-legend"), this.legend(scene));
   }
 
-  /** Which colour is which head, where there are several. @param {number[]} heads */
-  legend(heads) {
-    if (heads.length < 2) return [];
-    return heads.flatMap((head, part) => {
+  /** Which colour is which head, or sign, where there are several. @param {Scene} scene */
+  legend({ parts, partNames }) {
+    if (parts.length < 2) return [];
+    return parts.flatMap((_, part) => {
       const swatch = made("span", "", "swatch");
       swatch.style.backgroundColor = this.colours[part % this.colours.length];
-      return [swatch, `head ${head} `];
+      return [swatch, `${partNames[part]} `];
     });
   }
 
@@ -81,8 +81,9 @@ export class Arrows {
    * @param {Edge} edge @param {number} index */
   line({ row, column, weight, part }, index) {
     const colour = this.colours[part % this.colours.length];
-    const size = Math.max(0.6, THICKEST * weight);
-    const strength = Math.max(FAINTEST, Math.min(1, Math.sqrt(weight)));
+    const share = weight / /** @type {Scene} */ (this.scene).extent.top;
+    const size = Math.max(0.6, THICKEST * share);
+    const strength = Math.max(FAINTEST, Math.min(1, Math.sqrt(share)));
     const [from, to] = [row + 0.5, column + 0.5];
     const points = [
       [0, from],

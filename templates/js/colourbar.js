@@ -22,7 +22,7 @@ export class Colourbar {
 
   /** @param {Scene} scene */
   async show(scene) {
-    const marks = marksOf(scene.state.scale);
+    const marks = marksOf(scene.state.scale, scene.extent);
     const codes = Uint8Array.from({ length: scene.levels }, (_, code) => code);
     const url = pictureOf(codes, 1, scene.levels, scene.palette);
     this.view

@@ -1,6 +1,7 @@
 // @ts-check
 // Pickers and captions: they follow the state, and change it when somebody uses them.
 import { element, filled, made, picker } from "./dom.js";
+import { layerAt, showMapWords, variantsOf } from "./maps.js";
 import { scaleWords } from "./scale.js";
 import { hasWords } from "./units.js";
 
@@ -11,7 +12,8 @@ import { hasWords } from "./units.js";
 export function showControls(report, scene) {
   const { state } = scene;
   picker("layer-select").value = String(state.layer);
-  showHeads(report.layers[state.layer].heads, state.heads);
+  showHeads(layerAt(report, state.layer).heads, state.heads, variantsOf(scene.map));
+  showMapWords(scene);
   for (const name of /** @type {const} */ ([
     "sort", "combine", "scale", "range", "sinks", "unit", "order", "edges",
   ])) {
@@ -22,7 +24,7 @@ export function showControls(report, scene) {
   element("shown-pair").textContent = scene.pair;
   element("links-caption").textContent = scene.title;
   element("keys-name").textContent = scene.keyName;
-  element("scale-words").textContent = scaleWords(state.scale, state.range);
+  element("scale-words").textContent = scaleWords(state.scale, state.range, scene.extent, scene.map ? "value" : "weight");
   showMeasure(state.sort);
   element("hidden-words").textContent = hiddenWords(scene);
   element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
@@ -51,11 +53,11 @@ function showMeasure(sort) {
   }
 }
 
-/** @param {number} count @param {number[]} chosen */
-function showHeads(count, chosen) {
+/** @param {number} count @param {number[]} chosen @param {string[]} [variants] of a map, in words */
+function showHeads(count, chosen, variants) {
   const every = Array.from({ length: count }, (_, head) => head);
-  const options = every.map((head) => option(String(head), `head ${head}`));
-  if (count > 1) options.push(option(every.join(","), "all heads"));
+  const options = every.map((head) => option(String(head), variants?.[head] ?? `head ${head}`));
+  if (count > 1 && !variants) options.push(option(every.join(","), "all heads"));
   const text = chosen.join(",");
   if (!options.some(({ value }) => value === text)) options.push(option(text, `heads ${text}`));
   filled(element("head-select"), options);

@@ -39,7 +39,7 @@ export class Heatmap {
     const cell = cellSize(this.element.clientWidth, limit, scene);
     const width = Math.max(1, Math.round(cell * columns));
     const height = Math.max(1, Math.round(cell * rows));
-    const codes = coloursOf(matrix, scene.state.scale, scene.state.range, scene.levels);
+    const codes = coloursOf(matrix, scene.state.scale, scene.state.range, scene.levels, scene.extent);
     const url = pictureOf(codes, rows, columns, scene.palette);
     this.view
       .signal("keyLabels", keys.labels)

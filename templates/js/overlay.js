@@ -5,6 +5,7 @@ import { boxAt, gridOf } from "./boxes.js";
 import { drawn, mountChart, painted, pointIn } from "./chart.js";
 import { weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
+import { layerAt } from "./maps.js";
 import { pictureOf } from "./png.js";
 import { placeOf } from "./scale.js";
 
@@ -85,10 +86,10 @@ export class Overlay {
     const chosen = this.shown === "keys" ? query : key;
     const values = mapOf(this.scene, this.shown, chosen);
     const largest = places.boxes.reduce(
-      (most, box, index) => (box && values[index] > most ? values[index] : most),
+      (most, box, index) => (box && Math.abs(values[index]) > most ? Math.abs(values[index]) : most),
       0,
     );
-    const top = this.scene.state.range === "row" ? largest || 1 : 1;
+    const top = this.scene.state.range === "row" ? largest || 1 : this.scene.extent.top;
     this.feed(places.boxes, this.codesOf(values, top));
     this.view.data("chosen", this.boxesOf(query, key));
     this.describe(values, chosen, largest, top);
@@ -129,7 +130,7 @@ export class Overlay {
 
   /** @param {Scene} scene @param {Side} side @returns {Places | null} */
   placesOf(scene, side) {
-    const places = this.report.places[this.report.layers[scene.state.layer][side]];
+    const places = this.report.places[layerAt(this.report, scene.state.layer)[side]];
     // Tokens that became words are other positions than the boxes are of.
     return places && places.boxes.length === scene.axes[side].labels.length ? places : null;
   }
@@ -150,17 +151,21 @@ export class Overlay {
 
   /** @param {Float32Array} values @param {number} top @returns {Uint8Array} */
   codesOf(values, top) {
-    const { state, levels } = /** @type {Scene} */ (this.scene);
+    const { state, levels, extent } = /** @type {Scene} */ (this.scene);
+    const within = { top, signed: extent.signed };
     return Uint8Array.from(values, (weight) =>
-      Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight / top) * (levels - 1)) : levels,
+      Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight, within) * (levels - 1)) : levels,
     );
   }
 
   /** @param {(Box | null)[]} boxes @param {Uint8Array} codes one for each position */
   feed(boxes, codes) {
-    const { palette, levels, state } = /** @type {Scene} */ (this.scene);
-    const alpha = (/** @type {number} */ code) =>
-      (state.opacity / 100) * (code === levels ? 1 : Math.min(1, (2 * code) / (levels - 1)));
+    const { palette, levels, state, extent } = /** @type {Scene} */ (this.scene);
+    const alpha = (/** @type {number} */ code) => {
+      const place = code / (levels - 1);
+      const size = extent.signed ? Math.abs(2 * place - 1) : place;
+      return (state.opacity / 100) * (code === levels ? 1 : Math.min(1, 2 * size));
+    };
     if (this.grid) {
       const { rows, columns, places, extent } = this.grid;
       const alphas = Uint8Array.from({ length: levels + 1 }, (_, code) => Math.round(alpha(code) * 255));
@@ -193,11 +198,13 @@ export class Overlay {
    * @param {Float32Array} values @param {number | null} chosen @param {number} largest
    * @param {number} top the weight of full colour */
   describe(values, chosen, largest, top) {
-    const { axes } = /** @type {Scene} */ (this.scene);
+    const { axes, map, title } = /** @type {Scene} */ (this.scene);
     const name = chosen === null ? "" : `“${axes[other(this.shown)].labels[chosen]}”`;
     const parts = [];
     if (this.shown === "queries" && chosen === null) {
       parts.push("Choose a key to see who looks at it.");
+    } else if (map) {
+      parts.push(`${title}, ${name || "mean over all queries"}.`);
     } else if (this.shown === "queries") {
       parts.push(`Who looks at ${name}: each patch shows how much of its own attention goes there.`);
     } else {

@@ -23,8 +23,9 @@ export class Page {
     this.report = report;
     this.weights = new Weights(report);
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
-    this.shapes = report.layers.map((layer) => ({
+    this.shapes = [...report.layers, ...report.maps].map((layer) => ({
       heads: layer.heads,
+      single: "variants" in layer,
       queries: report.axes[layer.queries].labels.length,
       keys: report.axes[layer.keys].labels.length,
     }));
@@ -131,12 +132,15 @@ export class Page {
     await this.show();
   }
 
-  /** Step to the next or previous head, over the ends of layers. @param {number} by 1 or -1 */
+  /** Step to the next or previous head over the ends of layers, or variant over those of maps.
+   * @param {number} by 1 or -1 */
   async step(by) {
     let { layer } = this.state;
     let head = this.state.heads[0] + by;
     if (head < 0 || head >= this.shapes[layer].heads) {
-      layer = (layer + by + this.shapes.length) % this.shapes.length;
+      const { layers, maps } = this.report;
+      const [first, count] = this.shapes[layer].single ? [layers.length, maps.length] : [0, layers.length];
+      layer = first + ((layer - first + by + count) % count);
       head = by > 0 ? 0 : this.shapes[layer].heads - 1;
     }
     await this.go({ layer, heads: [head] });
@@ -145,7 +149,7 @@ export class Page {
   /** Keep what is shown in the address, so that a link leads back to it. */
   remember() {
     try {
-      window.history.replaceState(null, "", hashOfState(this.state));
+      window.history.replaceState(null, "", hashOfState(this.state, this.report.layers.length));
     } catch {
       // A sandboxed frame has no address to keep; the page works without.
     }

@@ -16,9 +16,9 @@ export function showCell(scene, query, key) {
   const weight = row[key];
   filled(element("readout-line"), [
     made("q", queryLabels[query]),
-    ` (query ${query}) looks at `,
+    ` (query ${query}) ${scene.map ? "and" : "looks at"} `,
     made("q", keyLabels[key]),
-    ` (key ${key}) with weight `,
+    ` (key ${key}) ${scene.map ? `have, by ${lowered(scene.map.title)},` : "with weight"} `,
     made("b", weightText(weight, errorIn(scene, query * scene.base.columns + key))),
     Number.isNaN(weight) ? "." : `, ${ordinal(rankIn(row, key))} of ${row.length} keys.`,
   ]);
@@ -77,7 +77,7 @@ function showTop(row, keys, error, scene) {
   const top = strongest(row, BARS);
   filled(
     element("readout-top"),
-    top.map((key) => bar(keys[key], row[key], error(key))),
+    top.map((key) => bar(keys[key], row[key], error(key), scene.extent.top)),
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
@@ -88,10 +88,15 @@ function showTop(row, keys, error, scene) {
       : "";
 }
 
-/** @param {string} label @param {number} weight @param {number} error */
-function bar(label, weight, error) {
+/** @param {string} title */
+function lowered(title) {
+  return title.charAt(0).toLowerCase() + title.slice(1);
+}
+
+/** @param {string} label @param {number} weight @param {number} error @param {number} top */
+function bar(label, weight, error, top) {
   const length = made("span", "", "bar");
-  length.style.width = `${Number.isFinite(weight) ? weight * 100 : 0}%`;
+  length.style.width = `${Number.isFinite(weight) ? (Math.abs(weight) / top) * 100 : 0}%`;
   const item = document.createElement("li");
   item.append(length, made("span", label, "token"), made("span", weightText(weight, error), "weight"));
   return item;

@@ -1,6 +1,8 @@
 // @ts-check
 // What every view draws: one matrix with its labels, after the choices that all views share. First
 // tokens may become words (`base`), then positions are hidden, sorted and cut to a window (`matrix`).
+import { layerAt, mapAt, titleOfMap } from "./maps.js";
+import { WEIGHT } from "./scale.js";
 import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
 
 /** @typedef {import("./weights.js").Matrix} Matrix */
@@ -11,8 +13,9 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
 /** @typedef {{
  *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
  *   axes: {queries: Axis, keys: Axis}, base: Matrix, matrix: Matrix, parts: Matrix[],
- *   queries: Side, keys: Side, available: {queries: number, keys: number},
+ *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
  *   hidden: {queries: number, keys: number, share: number},
+ *   map: import("./maps.js").JoinedMap | null, extent: import("./scale.js").Extent,
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   error: (weight: number) => number,
  * }} Scene */
@@ -23,7 +26,8 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  */
 export async function sceneOf(weights, state, theme) {
   const { report } = weights;
-  const layer = report.layers[state.layer];
+  const layer = layerAt(report, state.layer);
+  const map = mapAt(report, state.layer);
   const groups = [layer.queries, layer.keys].map((axis) => groupsOf(report.axes[axis], state));
   const [queryAxis, keyAxis] = [layer.queries, layer.keys].map((axis, side) =>
     groupedAxis(report.axes[axis], groups[side]),
@@ -35,20 +39,23 @@ export async function sceneOf(weights, state, theme) {
   const keyPlaces = shownKeys(base, keyAxis, state);
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
-  const palette = paletteOf(state.view === "overlay" ? report.overlayPalette : report.palettes[theme]);
+  const palette = paletteOf(coloursFor(report, state, theme, Boolean(map?.signed)));
   return {
     state,
-    title: titleOf(state),
-    pair: report.groups.find(({ layers }) => layers.includes(state.layer))?.title ?? "",
+    title: map ? titleOfMap(map, state.heads[0]) : titleOf(state),
+    pair: map?.pair ?? report.groups.find(({ layers }) => layers.includes(state.layer))?.title ?? "",
     queryName: queryAxis.name,
     keyName: keyAxis.name,
     self: layer.kind === "self",
     axes: { queries: queryAxis, keys: keyAxis },
     base,
     matrix: part(base, queries.indices, keys.indices),
-    parts: heads.map((head) =>
+    parts: partsOf(heads, map).map((head) =>
       part(pooled(head, groups[0], groups[1]), queries.indices, keys.indices),
     ),
+    partNames: map ? ["above 0", "below 0"] : state.heads.map((head) => `head ${head}`),
+    map,
+    extent: map ?? WEIGHT,
     queries,
     keys,
     available: { queries: queryPlaces.length, keys: keyPlaces.length },
@@ -57,8 +64,26 @@ export async function sceneOf(weights, state, theme) {
     ink: report.inks[theme],
     palette,
     levels: palette.length / 3 - 1,
-    error: (weight) => weights.error(weight),
+    error: (weight) => weights.error(weight, state.layer),
   };
+}
+
+/** What is told apart by colour: several heads, or the two signs of a map, each as its size.
+ * @param {Matrix[]} heads @param {import("./maps.js").JoinedMap | null} map @returns {Matrix[]} */
+function partsOf(heads, map) {
+  if (!map?.signed) return heads;
+  return [1, -1].map((sign) => ({
+    ...heads[0],
+    values: heads[0].values.map((value) => Math.max(0, sign * value)),
+  }));
+}
+
+/** @param {import("./weights.js").ReportDocument} report @param {State} state
+ * @param {string} theme @param {boolean} signed */
+function coloursFor(report, { view }, theme, signed) {
+  // A picture lies on the light side whatever the reader's theme, and so do colours over it.
+  if (signed) return report.signedPalettes?.[view === "overlay" ? "light" : theme] ?? "";
+  return view === "overlay" ? report.overlayPalette : report.palettes[theme];
 }
 
 /** @param {Axis} axis @param {State} state */

@@ -1,6 +1,6 @@
 // @ts-check
-// What is shown, and its form in the address: #layer=3&head=5&query=2&key=4. Whatever an address
-// lacks or gets wrong is as if it were not there.
+// What is shown, and its form in the address: #layer=3&head=5&query=2&key=4, or #map=0&head=1 for a
+// joined map. Whatever an address lacks or gets wrong is as if it were not there.
 import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
@@ -11,7 +11,8 @@ import { RANGES, SCALES } from "./scale.js";
  *   look: "to" | "from", opacity: number, edges: number,
  *   query: number | null, key: number | null, rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State */
-/** @typedef {{heads: number, queries: number, keys: number}} Shape of one layer */
+/** @typedef {{heads: number, single?: boolean, queries: number, keys: number}} Shape of one layer;
+ *   of a `single` one only one head at a time makes sense */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
  *   plain: any}} Field how one part of the state stands in the address, and what it is if it does not */
 
@@ -45,12 +46,15 @@ const FIELDS = {
  */
 export function stateOfHash(hash, shapes, choices, otherwise) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  const layer = wholeBelow(given.get("layer") ?? "", shapes.length) ?? otherwise.layer;
+  const layers = shapes.filter(({ single }) => !single).length;
+  const map = wholeBelow(given.get("map") ?? "", shapes.length - layers);
+  const layer =
+    map === null ? (wholeBelow(given.get("layer") ?? "", layers) ?? otherwise.layer) : layers + map;
   const shape = shapes[layer];
   const heads = someBelow(given.get("head") ?? "", shape.heads);
   const state = /** @type {any} */ ({
     layer,
-    heads: heads ?? within(otherwise.heads, shape.heads),
+    heads: within(heads ?? otherwise.heads, shape),
     view: choices.views.find((name) => name === given.get("view")) ?? choices.views[0],
     sort: choices.sorts.find((name) => name === given.get("sort")) ?? choices.sorts[0],
   });
@@ -60,9 +64,11 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
   return state;
 }
 
-/** @param {State} state @returns {string} */
-export function hashOfState(state) {
-  const parts = [`layer=${state.layer}`, `head=${state.heads.join(",")}`];
+/** @param {State} state @param {number} layers of the run: what is drawn beyond them are joined maps
+ * @returns {string} */
+export function hashOfState(state, layers = Infinity) {
+  const place = state.layer < layers ? `layer=${state.layer}` : `map=${state.layer - layers}`;
+  const parts = [place, `head=${state.heads.join(",")}`];
   if (state.view !== "heatmap") parts.push(`view=${state.view}`);
   if (state.sort !== "layer") parts.push(`sort=${state.sort}`);
   for (const [name, { write, plain }] of Object.entries(FIELDS)) {
@@ -79,7 +85,7 @@ export function fitted(state, shape) {
     window && window[1] < length ? window : null;
   return {
     ...state,
-    heads: within(state.heads, shape.heads),
+    heads: within(state.heads, shape),
     query: state.query !== null && state.query < shape.queries ? state.query : null,
     key: state.key !== null && state.key < shape.keys ? state.key : null,
     rows: kept(state.rows, shape.queries),
@@ -94,10 +100,11 @@ function choice(choices) {
   return { read: (text) => choices.find((one) => one === text), plain: choices[0] };
 }
 
-/** @param {number[]} heads @param {number} bound */
-function within(heads, bound) {
-  const kept = heads.filter((head) => head < bound);
-  return kept.length ? kept : [0];
+/** @param {number[]} heads @param {Shape} shape */
+function within(heads, shape) {
+  const kept = heads.filter((head) => head < shape.heads);
+  if (!kept.length) return [0];
+  return shape.single ? kept.slice(0, 1) : kept;
 }
 
 /** @param {[number, number]} bounds */

@@ -127,9 +127,16 @@ function taken(page, ending, type, text) {
 }
 
 /** @param {Page} page @param {string} ending */
-function nameOf({ state }, ending) {
+function nameOf({ state, scene }, ending) {
+  const map = scene?.map;
+  if (map) return fileName(`${map.name}-${map.variants[state.heads[0]]}.${ending}`);
   const heads = state.heads.length > 4 ? `${state.heads.length}-heads` : `head-${state.heads.join("-")}`;
   return `attention-layer-${state.layer}-${heads}.${ending}`;
+}
+
+/** A name that every file system takes. @param {string} name */
+function fileName(name) {
+  return name.replaceAll(/[^\w.-]+/g, "-");
 }
 
 /** Save what was taken, or show it where a page may not save. @param {Taken} it @param {Page} page */
@@ -144,14 +151,14 @@ async function hand(it, page) {
   link.click();
   // The browser reads the address after the click has returned.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  const rounded = page.weights.error(1) > 0 ? " Its weights are rounded as said below." : "";
+  const rounded = page.weights.error(1, page.state.layer) > 0 ? " Its weights are rounded as said below." : "";
   element("taking-words").textContent = `${it.name} is being saved.${rounded}`;
 }
 
 /** @param {Page} page */
 async function takeLink(page) {
   const { href } = window.location;
-  const hash = hashOfState(page.state);
+  const hash = hashOfState(page.state, page.report.layers.length);
   if (window.parent === window) {
     const link = href.replace(/#.*$/, "") + hash;
     if (await copied(link)) {

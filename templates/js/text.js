@@ -56,8 +56,8 @@ export class Text {
 
   /** @param {HTMLElement} node @param {number} weight @param {boolean} chosen */
   colour(node, weight, chosen) {
-    const { palette, levels, state } = /** @type {Scene} */ (this.scene);
-    const code = Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight) * (levels - 1)) : levels;
+    const { palette, levels, state, extent } = /** @type {Scene} */ (this.scene);
+    const code = Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight, extent) * (levels - 1)) : levels;
     const [red, green, blue] = palette.subarray(code * 3, code * 3 + 3);
     node.style.backgroundColor = `rgb(${red} ${green} ${blue})`;
     node.style.color = 0.299 * red + 0.587 * green + 0.114 * blue < 140 ? "#ffffff" : "#15151c";

@@ -3,18 +3,21 @@
 import { bytesOfBase64, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
 import { refined } from "./largest.js";
+import { errorOfValue, layerAt, mapAt, valuesOf } from "./maps.js";
 import { codesOf } from "./png.js";
 
 /** @typedef {{name: string, labels: string[], roles: string, text: string | null,
  *   spans: ([number, number] | null)[] | null}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
  *   nonfinite: number}} Layer */
-/** @typedef {{axes: Axis[], layers: Layer[], groups: {title: string, short: string, layers: number[]}[],
+/** @typedef {{axes: Axis[], layers: Layer[], maps: import("./maps.js").JoinedMap[],
+ *   groups: {title: string, short: string, layers: number[]}[],
  *   pictures: {url: string | null, width: number, height: number}[],
  *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
  *   overlay: object | null, overlayPalette: string,
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
- *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>, inks: Record<string, string>,
+ *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>,
+ *   signedPalettes: Record<string, string> | null, inks: Record<string, string>,
  *   lite: Record<string, object>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
  *   headColours: string[]}} ReportDocument */
@@ -40,7 +43,7 @@ export class Weights {
 
   /** @param {number} layer */
   shape(layer) {
-    const { queries, keys } = this.report.layers[layer];
+    const { queries, keys } = layerAt(this.report, layer);
     const [rows, columns] = [queries, keys].map((axis) => this.report.axes[axis].labels.length);
     return { rows, columns };
   }
@@ -64,20 +67,33 @@ export class Weights {
   /** @param {number} layer @param {number} head @returns {Promise<Matrix>} */
   async matrix(layer, head) {
     const { rows, columns } = this.shape(layer);
-    if (this.report.exact) {
+    const map = mapAt(this.report, layer);
+    if (map?.means) return this.mean(map.means[head]);
+    if (map ? map.exact : this.report.exact) {
       const values = await this.exactLayer(layer);
       const size = rows * columns;
       return { rows, columns, values: values.subarray(head * size, (head + 1) * size) };
     }
-    const codes = await codesOf(bytesOfBase64(this.layer(layer).heads[head]), rows, columns);
+    const data = this.layer(layer).heads[head];
+    if (map) return { rows, columns, values: await valuesOf(map, data, rows, columns) };
+    const codes = await codesOf(bytesOfBase64(data), rows, columns);
     const levels = this.report.levels;
     const largest = this.layer(layer).largest;
     if (largest) return refined(codes, rows, columns, levels, bytesOfBase64(largest[head]));
     return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
   }
 
-  /** How far the true weight can be from one that `matrix` gave. @param {number} weight */
-  error(weight) {
+  /** All heads of a layer as one. @param {number} layer @returns {Promise<Matrix>} */
+  async mean(layer) {
+    const heads = Array.from({ length: this.report.layers[layer].heads }, (_, head) => head);
+    return this.combined(await Promise.all(heads.map((head) => this.matrix(layer, head))), "mean");
+  }
+
+  /** How far the true weight can be from one that `matrix` gave.
+   * @param {number} weight @param {number} layer */
+  error(weight, layer) {
+    const map = mapAt(this.report, layer);
+    if (map && !map.means) return errorOfValue(map, weight);
     return this.report.exact ? 0 : errorOfWeight(weight, this.report.levels);
   }
 

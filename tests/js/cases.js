@@ -3,8 +3,9 @@
 // file stands beside the modules then.
 import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
 import { cellNumber, errorOfWeight, rankIn, strongest, weightOfCode, weightText } from "./codes.js";
+import { errorOfValue, valueOfCode } from "./maps.js";
 import { adler32, codesOf, crc32, pictureOf } from "./png.js";
-import { coloursOf, placeOf } from "./scale.js";
+import { coloursOf, marksOf, placeOf, scaleWords } from "./scale.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
 
 /** @param {unknown} got @param {unknown} expected */
@@ -105,6 +106,55 @@ export const CASES = {
     const matrix = { rows: 3, columns: 2, values: Float32Array.of(0.5, 0.25, 0, 0, NaN, 0.1) };
     same(coloursOf(matrix, "linear", "row", 101), Uint8Array.of(100, 50, 0, 0, 101, 100));
     same(coloursOf(matrix, "linear", "fixed", 101), Uint8Array.of(50, 25, 0, 0, 101, 10));
+  },
+  "values of both signs lie on both sides of the middle": () => {
+    const extent = { top: 4, signed: true };
+    for (const scale of /** @type {const} */ (["sqrt", "linear", "log"])) {
+      same([-9, -4, 0, 4, 9].map((value) => placeOf(scale, value, extent)), [0, 0, 0.5, 1, 1]);
+    }
+    same([-1, 1].map((value) => placeOf("sqrt", value, extent)), [0.25, 0.75]);
+    const matrix = { rows: 2, columns: 2, values: Float32Array.of(-2, 4, NaN, -1) };
+    same(coloursOf(matrix, "linear", "fixed", 101, extent), Uint8Array.of(25, 100, 101, 38));
+    same(coloursOf(matrix, "linear", "row", 101, extent), Uint8Array.of(25, 100, 101, 0));
+  },
+  "marks stand where their values lie": () => {
+    const values = (/** @type {any} */ scale, /** @type {any} */ extent) =>
+      marksOf(scale, extent).map(({ label }) => label).join(" ");
+    same(values("linear", { top: 4, signed: false }), "0 1 2 3 4");
+    same(values("linear", { top: 4, signed: true }), "−4 −2 0 2 4");
+    same(values("sqrt", { top: 1 / 3, signed: true }), "−0.333 −0.0833 −0.0167 0 0.0167 0.0833 0.333");
+    const places = marksOf("sqrt", { top: 4, signed: true }).map(({ place }) => place);
+    same(places[0], 0);
+    same(places[1], placeOf("sqrt", -1, { top: 4, signed: true }));
+    same(scaleWords("linear", "fixed", { top: 12.345, signed: true }, "value"),
+      "colour: value, from −12.3 to 12.3, linear scale");
+    same(scaleWords("sqrt", "fixed"), "colour: weight, from 0 to 1, √ scale");
+  },
+  "a map's code tells its value, to its error": () => {
+    for (const signed of [false, true]) {
+      const map = /** @type {any} */ ({ exact: false, levels: 255, top: 3, signed });
+      const middle = signed ? 127 : 0;
+      for (let step = signed ? -1000 : 0; step <= 1000; step += 1) {
+        const value = (3 * step) / 1000;
+        const root = Math.sign(step) * Math.sqrt(Math.abs(step) / 1000);
+        const read = valueOfCode(map, middle + Math.round(root * (254 - middle)));
+        if (Math.abs(read - value) > errorOfValue(map, read) + 1e-9) {
+          throw new Error(`${value} is read as ${read} ± ${errorOfValue(map, read)}`);
+        }
+      }
+      same(valueOfCode(map, 255), NaN);
+      same(errorOfValue({ ...map, exact: true }, 2), 0);
+    }
+  },
+  "of a map one variant at a time is shown": () => {
+    const shapes = [...SHAPES, { heads: 3, single: true, queries: 3, keys: 4 }];
+    const shown = stateOfHash("#map=0&head=1,2", shapes, CHOICES, { layer: 0, heads: [1] });
+    same([shown.layer, shown.heads], [2, [1]]);
+    same(hashOfState(shown, 2), "#map=0&head=1");
+    same(fitted({ ...shown, heads: [0, 2] }, shapes[2]).heads, [0]);
+    for (const hash of ["#layer=2", "#map=1", "#map=x"]) {
+      same(stateOfHash(hash, shapes, CHOICES, { layer: 0, heads: [1] }).layer, 0);
+    }
   },
   "an empty address shows the plain state": () => {
     same(hashOfState(state("")), "#layer=0&head=1");

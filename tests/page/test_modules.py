@@ -45,7 +45,10 @@ def test_a_wrong_module_fails_its_case(folder, page_of):
     codes.write_text(codes.read_text().replace("0.5 / (levels - 1)", "0.4 / (levels - 1)"))
     page = page_of("<!doctype html><title>cases</title>", ready=False)
     _, failed = page.evaluate(f"async () => {{ {joined(folder / 'cases.js')}\n{_RUN} }}")
-    assert list(failed) == ["the error covers every weight of a code"]
+    assert list(failed) == [
+        "the error covers every weight of a code",
+        "a map's code tells its value, to its error",
+    ]
 
 
 if shutil.which("node"):

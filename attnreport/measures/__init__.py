@@ -24,7 +24,7 @@ from attnreport.measures.alignment import Alignment, alignment_error_rate, read_
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow
 from attnreport.measures.joinedmap import JoinedMap
-from attnreport.measures.maps import joined_maps
+from attnreport.measures.maps import joined_maps, left_out
 from attnreport.measures.notable import NotableHead, notable_heads
 from attnreport.measures.registry import (
     Description,
@@ -60,6 +60,7 @@ __all__ = [
     "head_similarity",
     "joined_maps",
     "known_measures",
+    "left_out",
     "measure",
     "notable_heads",
     "read_alignment",

@@ -23,6 +23,12 @@ from attnreport.run import Run
 
 # About half a second of flow: what is drawn unasked must not make a report wait.
 _FLOW_WORK = 600_000
+# About five seconds of rollout, as multiplications.
+_ROLLOUT_WORK = 100_000_000_000
+# More ways to fuse the heads are drawn where they are cheap: to make, and beside so many heads.
+_SHORT = 64
+_FUSED_WORK = 2_000_000_000
+_MANY_HEADS = 36
 
 
 def joined_maps(run: Run) -> tuple[JoinedMap, ...]:
@@ -32,9 +38,11 @@ def joined_maps(run: Run) -> tuple[JoinedMap, ...]:
 
 def rollout_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return attention rollout by every head fusion, for every pair of sequences that it joins."""
-    fusions: tuple[Fusion, ...] = get_args(Fusion)
     found = []
     for axis in _tops(run):
+        if _rollout_work(run, axis) > _ROLLOUT_WORK:
+            continue
+        fusions = _fusions(run, axis)
         joined = [rollout(run, axis, fusion=fusion) for fusion in fusions]
         found += _maps("rollout", ROLLOUT, joined, fusions, _rows_of_rollout(joined[0]))
     return tuple(found)
@@ -48,6 +56,27 @@ def flow_maps(run: Run) -> tuple[JoinedMap, ...]:
             rows = "A row does not add up to 1: the same weight can carry several keys."
             found += _maps("flow", FLOW, [flow(run, axis)], ("mean",), rows)
     return tuple(found)
+
+
+def left_out(run: Run) -> tuple[str, ...]:
+    """Return in whole sentences which map was left out because it would take too long."""
+    return tuple(
+        f"Attention rollout of {axis.name} was left out of this page, since so many positions take "
+        "too long; attnreport.measures.rollout(run) makes it."
+        for axis in _tops(run)
+        if _rollout_work(run, axis) > _ROLLOUT_WORK
+    )
+
+
+def _fusions(run: Run, axis: Axis) -> tuple[Fusion, ...]:
+    heads = sum(attention.heads for attention in run.attentions)
+    cheap = heads >= _MANY_HEADS and _rollout_work(run, axis) <= _FUSED_WORK
+    return get_args(Fusion) if cheap or len(axis) <= _SHORT else ("mean",)
+
+
+def _rollout_work(run: Run, axis: Axis) -> int:
+    """Return about how many multiplications the rollout of one sequence takes."""
+    return sum(len(each.queries) * len(each.keys) * len(axis) for each in run.attentions)
 
 
 _MAKERS: tuple[Callable[[Run], tuple[JoinedMap, ...]], ...] = (rollout_maps, flow_maps)

@@ -11,7 +11,7 @@ from typing import Any
 
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
-from attnreport.measures import Measure, NotableHead, known_measures
+from attnreport.measures import Measure, NotableHead, known_measures, left_out
 from attnreport.page.account import (
     Fact,
     LedgerRow,
@@ -147,7 +147,12 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         ledger_summary=ledger_summary(run),
         ledger=tuple(ledger_row(run, entry) for entry in run.ledger),
         provenance=provenance(run),
-        notes=(*run.provenance.notes, *form.reductions, *([] if form.reductions else [UNREDUCED])),
+        notes=(
+            *run.provenance.notes,
+            *left_out(run),
+            *form.reductions,
+            *([] if form.reductions else [UNREDUCED]),
+        ),
         document={
             **document(drawn, packed, scores, place, form.block),
             **maps.document,

@@ -193,7 +193,7 @@ def refined_run():
 
 def test_the_page_reads_the_largest_weights_as_they_are(page_of):
     run = refined_run()
-    report = Report(run, max_size=1_750_000)
+    report = Report(run, max_size=1_800_000)
     page = page_of(report.html())
     document = json.loads(page.text_content("#document"))
     assert document["refined"]

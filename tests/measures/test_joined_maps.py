@@ -11,7 +11,7 @@ from measure_references import rollout_row
 
 from attnreport import Axis, LedgerEntry, Run
 from attnreport.errors import InvalidMeasure
-from attnreport.measures import ROLLOUT, JoinedMap, flow, joined_maps
+from attnreport.measures import ROLLOUT, JoinedMap, flow, joined_maps, left_out, maps
 
 AXIS = text_axis()
 
@@ -55,6 +55,18 @@ def test_flow_comes_with_small_inputs_only():
     np.testing.assert_array_equal(found.values[0], np.float32(flow(small).parts[0].weights))
     assert found.variants == ("mean",)
     assert maps_of(stack(axis=Axis.numbered("text", 64)), "flow") == []
+
+
+def test_long_inputs_are_fused_one_way_and_very_long_ones_left_out(monkeypatch):
+    few = stack(2, 2, axis=Axis.numbered("text", 65))
+    assert [found.variants for found in maps_of(few, "rollout")] == [("mean",)]
+    many = stack(2, 18, axis=Axis.numbered("text", 65))
+    assert [found.variants for found in maps_of(many, "rollout")] == [("mean", "max", "min")]
+    assert left_out(few) == ()
+    monkeypatch.setattr(maps, "_ROLLOUT_WORK", 2 * 65**3 - 1)
+    assert maps_of(few, "rollout") == []
+    (sentence,) = left_out(few)
+    assert sentence.startswith("Attention rollout of text was left out of this page")
 
 
 def test_maps_say_what_was_assumed_and_what_to_know():

@@ -11,6 +11,7 @@ from runs import small_run
 from attnreport import Report
 from attnreport.measures import Description, JoinedMap, joined_maps
 from attnreport.page import form
+from attnreport.page.joining import joined_map
 
 OWN = Description(
     title="Relevance",
@@ -192,10 +193,15 @@ def test_other_views_draw_maps(page_of):
     assert drawn == [f"rgb{colour}" for colour in colours]
 
 
-def test_a_joined_page_joins_positions_of_maps_too():
+def test_a_page_that_joins_positions_joins_those_of_maps_too():
     run = small_run(layers=2, heads=2, queries=256)
-    page = Report(run, max_size=1_400_000)
-    assert any("neighbouring positions were joined" in words for words in page.reductions)
+    (found, *_) = joined_maps(run)
+    expected = found.values.reshape(len(found.variants), 64, 4, 64, 4).sum(axis=4).mean(axis=2)
+    joined = joined_map(found, 4)
+    np.testing.assert_allclose(joined.values, expected, atol=1e-6)
+    np.testing.assert_allclose(joined.values.sum(axis=2), 1, atol=1e-5)
+    report = Report(run, max_size=1_250_000)
+    assert any("neighbouring positions were joined" in words for words in report.reductions)
 
 
 def test_dark_maps_begin_at_the_dark(page_with):

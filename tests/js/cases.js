@@ -122,7 +122,7 @@ export const CASES = {
       marksOf(scale, extent).map(({ label }) => label).join(" ");
     same(values("linear", { top: 4, signed: false }), "0 1 2 3 4");
     same(values("linear", { top: 4, signed: true }), "−4 −2 0 2 4");
-    same(values("sqrt", { top: 1 / 3, signed: true }), "−0.333 −0.0833 −0.0167 0 0.0167 0.0833 0.333");
+    same(values("sqrt", { top: 1 / 3, signed: true }), "−0.333 −0.1 −0.0167 0 0.0167 0.1 0.333");
     const places = marksOf("sqrt", { top: 4, signed: true }).map(({ place }) => place);
     same(places[0], 0);
     same(places[1], placeOf("sqrt", -1, { top: 4, signed: true }));

@@ -125,7 +125,7 @@ export const CASES = {
     same(values("sqrt", { top: 1 / 3, signed: true }), "−0.333 −0.1 −0.0167 0 0.0167 0.1 0.333");
     const places = marksOf("sqrt", { top: 4, signed: true }).map(({ place }) => place);
     same(places[0], 0);
-    same(places[1], placeOf("sqrt", -1, { top: 4, signed: true }));
+    same(places[1], placeOf("sqrt", -1.2, { top: 4, signed: true }));
     same(scaleWords("linear", "fixed", { top: 12.345, signed: true }, "value"),
       "colour: value, from −12.3 to 12.3, linear scale");
     same(scaleWords("sqrt", "fixed"), "colour: weight, from 0 to 1, √ scale");

@@ -119,7 +119,7 @@ def test_a_trained_bert(implementation):
     assert torch.equal(plain, output)
     assert len(run.attentions) == len(expected) == 6
     for layer, (attention, weights) in enumerate(zip(run.attentions, expected, strict=True)):
-        assert np.abs(attention.weights - weights[0].numpy()).max() < 1e-6
+        assert np.abs(attention.weights - weights[0].numpy()).max() < 2e-6
         assert attention.residual < 1e-5
         assert attention.name == f"encoder.layer.{layer}.attention.self"
         assert attention.keys.labels == tuple(tokens)

@@ -1,4 +1,4 @@
-"""The arrow graph: queries on the left, keys on the right, a line for each strong weight.
+"""The arrow graph: a line for each strong weight, between two sides or beside one column.
 
 Lines carry the weight twice, as width and as opacity, so that the strongest stand out even where
 many cross. Which edges are drawn is the page's choice.
@@ -14,7 +14,11 @@ from attnreport.charts.theme import ink, layered
 
 # Colours that stay apart with every common colour blindness: Okabe & Ito, "Color Universal
 # Design", 2008, without the yellow that white paper swallows.
-HEAD_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+HEAD_COLOURS = {
+    "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"),
+    # The same hues, lighter, for a ground that would swallow the first of them.
+    "dark": ("#5cb8f2", "#ff9a4d", "#3ed1a3", "#eba6cb", "#a5d8f7", "#f5c563"),
+}
 
 
 def arrows_view() -> alt.LayerChart:
@@ -22,7 +26,8 @@ def arrows_view() -> alt.LayerChart:
 
     Its height unit is one position. Named data: ``edges`` (edge, step, x, y, size, strength,
     colour; the steps of one edge make one line), ``queries`` and ``keys`` (x, y, text, strength).
-    Parameters: ``rows``, ``ink``.
+    Parameters: ``rows``, ``ink``, ``nameLimit`` (pixels), ``queryAlign`` and ``queryOffset``, which
+    put the names of queries into the middle where one column stands for both sides.
     """
     lines = (
         alt.Chart(alt.NamedData(name="edges"))
@@ -39,15 +44,20 @@ def arrows_view() -> alt.LayerChart:
     )
     return layered(
         lines,
-        _names("queries", "right"),
-        _names("keys", "left"),
+        _names("queries", alt.ExprRef("queryAlign"), alt.ExprRef("queryOffset")),
+        _names("keys", "left", 8),
         size=(400, 400),
-        parameters=[alt.param(name="rows", value=1), alt.param(name="ink", value=ink("light"))],
+        parameters=[
+            alt.param(name="rows", value=1),
+            alt.param(name="ink", value=ink("light")),
+            alt.param(name="nameLimit", value=130),
+            alt.param(name="queryAlign", value="right"),
+            alt.param(name="queryOffset", value=-8),
+        ],
     )
 
 
-def _names(data: str, align: Literal["left", "right"]) -> alt.Chart:
-    offset = -8 if align == "right" else 8
+def _names(data: str, align: Literal["left"] | alt.ExprRef, offset: int | alt.ExprRef) -> alt.Chart:
     names: alt.Chart = (
         alt.Chart(alt.NamedData(name=data))
         .mark_text(
@@ -55,7 +65,7 @@ def _names(data: str, align: Literal["left", "right"]) -> alt.Chart:
             baseline="middle",
             dx=offset,
             fontSize=12,
-            limit=130,
+            limit=alt.ExprRef("nameLimit"),
             color=alt.ExprRef("ink"),
             aria=False,
         )

@@ -1,27 +1,33 @@
 // @ts-check
-// The arrow graph: queries on the left, keys on the right, the strongest weights as lines.
+// The arrow graph: the strongest weights as lines from who looks to what is looked at.
 import { mountChart, pointIn } from "./chart.js";
 import { element, filled, made } from "./dom.js";
 import { strongestEdges } from "./edges.js";
+import { arcs, sides } from "./graph.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./edges.js").Edge} Edge */
 
 const ROW_PIXELS = 20;
-const WIDEST = 560;
-const LABELS = 290; // both columns of names
-const THICKEST = 7;
+const WIDEST = { sides: 560, arcs: 720 };
+const NAME_LIMIT = { wide: 130, narrow: 84 };
+const NAME_LETTER_PIXELS = 7.5;
+const SMALL = 480;
+const THICKEST = { sides: 7, arcs: 4 };
 const FAINTEST = 0.08;
 
 /** Draw a scene as lines between names. */
 export class Arrows {
-  /** @param {HTMLElement} element @param {any} view a Vega view @param {string[]} colours */
+  /** @param {HTMLElement} element @param {any} view a Vega view
+   * @param {Record<string, string[]>} colours of heads by theme */
   constructor(element, view, colours) {
     this.element = element;
     this.view = view;
     this.colours = colours;
     /** @type {Scene | null} */
     this.scene = null;
+    /** @type {import("./graph.js").Layout | null} */
+    this.layout = null;
   }
 
   /** @param {HTMLElement} element @param {import("./weights.js").ReportDocument} report */
@@ -30,16 +36,29 @@ export class Arrows {
     return new Arrows(element, view, report.headColours);
   }
 
+  /** One column with arcs, where a sequence looks at itself and that was asked for. */
+  get curved() {
+    return this.scene?.state.graph === "arcs" && this.scene.self;
+  }
+
   /** @param {Scene} scene */
   async show(scene) {
     this.scene = scene;
-    const { rows, columns } = scene.matrix;
-    const height = Math.max(rows, columns);
+    const limit = this.element.clientWidth < SMALL ? NAME_LIMIT.narrow : NAME_LIMIT.wide;
+    const longest = Math.max(...scene.axes.queries.labels.map(({ length }) => length));
+    const half = Math.min(limit, longest * NAME_LETTER_PIXELS) / 2 + 8;
+    const beside = this.curved ? 0 : 2 * (limit + 15);
+    const widest = this.curved ? WIDEST.arcs : WIDEST.sides;
+    const width = Math.max(80, Math.min(widest, this.element.clientWidth - beside - 8));
+    this.layout = this.curved ? arcs(scene, half / width) : sides(scene);
     this.view
-      .signal("rows", height)
+      .signal("rows", this.layout.rows)
       .signal("ink", scene.ink)
-      .width(Math.max(80, Math.min(WIDEST, this.element.clientWidth - LABELS)))
-      .height(height * ROW_PIXELS);
+      .signal("nameLimit", limit)
+      .signal("queryAlign", this.curved ? "center" : "right")
+      .signal("queryOffset", this.curved ? 0 : -8)
+      .width(width)
+      .height(this.layout.rows * ROW_PIXELS);
     this.feed(scene.state.query, scene.state.key);
     await this.view.resize().runAsync();
   }
@@ -52,18 +71,22 @@ export class Arrows {
 
   /** @param {number | null} query @param {number | null} key */
   feed(query, key) {
-    if (!this.scene) return;
-    const { scene } = this;
+    if (!this.scene || !this.layout) return;
+    const { scene, layout } = this;
     const row = query === null ? -1 : scene.queries.indices.indexOf(query);
     const column = key === null ? -1 : scene.keys.indices.indexOf(key);
     const wanted = (/** @type {number} */ r, /** @type {number} */ c) =>
       (row < 0 || r === row) && (column < 0 || c === column);
-    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, wanted);
+    const least = (scene.state.least / 100) ** 2 * scene.extent.top;
+    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, least, wanted);
+    const [queries, keys] = [layout.names.queries, layout.names.keys];
+    const { labels } = scene.axes.queries;
+    const either = this.curved ? (query ?? key) : query;
     this.view
       .data("edges", edges.flatMap((edge, index) => this.line(edge, index)))
-      .data("queries", names(scene.queries.labels, 0, row))
-      .data("keys", names(scene.keys.labels, 1, column));
-    element("arrows-words").textContent = words(edges, share, row >= 0 || column >= 0);
+      .data("queries", names(queries, labels, layout.queriesAcross, layout.rows, either))
+      .data("keys", names(keys, scene.axes.keys.labels, 1, layout.rows, key));
+    element("arrows-words").textContent = words(edges, share, least, row >= 0 || column >= 0);
     filled(element("arrows-legend"), this.legend(scene));
   }
 
@@ -72,58 +95,80 @@ export class Arrows {
     if (parts.length < 2) return [];
     return parts.flatMap((_, part) => {
       const swatch = made("span", "", "swatch");
-      swatch.style.backgroundColor = this.colours[part % this.colours.length];
+      swatch.style.backgroundColor = this.colour(part);
       return [swatch, `${partNames[part]} `];
     });
   }
 
-  /** An S-shaped line: it leaves and arrives level, so that lines to one name run together.
-   * @param {Edge} edge @param {number} index */
-  line({ row, column, weight, part }, index) {
-    const colour = this.colours[part % this.colours.length];
-    const share = weight / /** @type {Scene} */ (this.scene).extent.top;
-    const size = Math.max(0.6, THICKEST * share);
+  /** @param {number} part */
+  colour(part) {
+    const colours = this.colours[this.scene?.theme ?? "light"];
+    return colours[part % colours.length];
+  }
+
+  /** @param {Edge} edge @param {number} index */
+  line(edge, index) {
+    const share = edge.weight / /** @type {Scene} */ (this.scene).extent.top;
+    const colour = this.colour(edge.part);
+    const size = Math.max(0.6, (this.curved ? THICKEST.arcs : THICKEST.sides) * share);
     const strength = Math.max(FAINTEST, Math.min(1, Math.sqrt(share)));
-    const [from, to] = [row + 0.5, column + 0.5];
-    const points = [
-      [0, from],
-      [0.3, from],
-      [0.7, to],
-      [1, to],
-    ];
+    const points = this.layout?.points(edge) ?? [];
     return points.map(([x, y], step) => ({ edge: index, step, x, y, size, strength, colour }));
   }
 
-  /** Which name is under the pointer: a query on the left half, a key on the right.
+  /** Which name is under the pointer: a query on the left half, a key on the right; of one column
+   * what the choice of direction says.
    * @param {MouseEvent} event @returns {[number | null, number | null] | null} */
   cellAt(event) {
-    if (!this.scene) return null;
+    if (!this.scene || !this.layout) return null;
     const [x, y] = pointIn(this.element, this.view, event);
-    const place = Math.floor(y / ROW_PIXELS);
-    const left = x < this.view.width() / 2;
-    const index = (left ? this.scene.queries : this.scene.keys).indices[place];
+    const { queries, keys } = this.layout.names;
+    const asQuery = this.curved ? this.scene.state.look === "to" : x < this.view.width() / 2;
+    const side = asQuery || this.curved ? queries : keys;
+    const index = side[Math.floor((y / ROW_PIXELS / this.layout.rows) * side.length)];
     if (index === undefined) return null;
-    return left ? [index, null] : [null, index];
+    return asQuery ? [index, null] : [null, index];
+  }
+
+  /** Where an arrow key leads: up and down from name to name, left and right to the other side.
+   * @param {string} press @returns {[number | null, number | null] | null} */
+  walked(press) {
+    if (!this.scene || !this.layout) return null;
+    const { query, key, look } = this.scene.state;
+    const { queries, keys } = this.layout.names;
+    let asQuery = this.curved ? look === "to" : query !== null || key === null;
+    const side = (/** @type {boolean} */ left) => (left || this.curved ? queries : keys);
+    const at = side(asQuery).indexOf((asQuery ? query : key) ?? -1);
+    /** @type {Record<string, number>} */
+    const steps = { ArrowDown: 1, ArrowUp: -1, Home: -1e9, End: 1e9, ArrowLeft: 0, ArrowRight: 0 };
+    if (!(press in steps)) return null;
+    if (steps[press] === 0 && !this.curved) asQuery = press === "ArrowLeft";
+    const to = Math.min(side(asQuery).length - 1, Math.max(0, at + steps[press]));
+    return asQuery ? [side(true)[to], null] : [null, side(false)[to]];
   }
 }
 
-/** @param {string[]} labels @param {number} x @param {number} chosen */
-function names(labels, x, chosen) {
-  return labels.map((text, index) => ({
+/** @param {number[]} places @param {string[]} labels @param {number} x @param {number} rows
+ * @param {number | null} chosen */
+function names(places, labels, x, rows, chosen) {
+  const known = chosen !== null && places.includes(chosen);
+  return places.map((place, index) => ({
     x,
-    y: index + 0.5,
-    text,
-    strength: chosen < 0 || chosen === index ? 1 : 0.45,
+    y: ((index + 0.5) * rows) / places.length,
+    text: labels[place],
+    strength: !known || chosen === place ? 1 : 0.45,
   }));
 }
 
-/** @param {Edge[]} edges @param {number} share @param {boolean} one */
-function words(edges, share, one) {
-  if (!edges.length) return "No weight to draw.";
-  const least = edges[edges.length - 1].weight;
+/** @param {Edge[]} edges @param {number} share @param {number} least @param {boolean} one */
+function words(edges, share, least, one) {
+  const bound = least ? `, of at least ${least.toFixed(4)}` : "";
+  if (!edges.length) return least ? `No weight is at least ${least.toFixed(4)}.` : "No weight to draw.";
+  const smallest = edges[edges.length - 1].weight;
   const whole = one ? "the weight of the chosen name" : "all weight";
+  const links = edges.length === 1 ? "The strongest link" : `The ${edges.length} strongest links`;
   return (
-    `${edges.length} strongest links, down to ${least.toFixed(3)}: ` +
+    `${links}${bound}, down to ${smallest.toFixed(4)}: ` +
     `${(share * 100).toFixed(1)} % of ${whole} is drawn.`
   );
 }

@@ -15,10 +15,18 @@ export function showControls(report, scene) {
   showHeads(layerAt(report, state.layer).heads, state.heads, variantsOf(scene.map));
   showMapWords(scene);
   for (const name of /** @type {const} */ ([
-    "sort", "combine", "scale", "range", "sinks", "unit", "order", "edges",
+    "sort", "combine", "scale", "range", "sinks", "rescale", "unit", "order", "rowOrder", "edges",
+    "graph",
   ])) {
     picker(`${name}-select`).value = String(state[name]);
   }
+  picker("turn-select").value = state.look;
+  const arcs = state.view === "arrows" && scene.self;
+  element("graph-label").hidden = !arcs;
+  element("look-label").hidden = !(scene.self && state.view === "text") && !(arcs && state.graph === "arcs");
+  element("rescale-label").hidden = !scene.dropped.length || Boolean(scene.map);
+  /** @type {HTMLInputElement} */ (element("least")).value = String(state.least);
+  element("least-words").textContent = ((state.least / 100) ** 2 * scene.extent.top).toFixed(4);
   element("combine-label").hidden = state.heads.length === 1;
   element("shown-title").textContent = scene.title;
   element("shown-pair").textContent = scene.pair;
@@ -27,6 +35,7 @@ export function showControls(report, scene) {
   element("scale-words").textContent = scaleWords(state.scale, state.range, scene.extent, scene.map ? "value" : "weight");
   showMeasure(state.sort);
   element("hidden-words").textContent = hiddenWords(scene);
+  filled(element("hidden-names"), hiddenNames(scene));
   element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
   showZoom(scene);
   const words = scene.state.unit === "words" || report.axes.some(hasWords);
@@ -72,13 +81,38 @@ function option(value, text) {
 }
 
 /** @param {Scene} scene */
-function hiddenWords({ hidden, base }) {
+function hiddenWords({ hidden, base, scaled }) {
   const parts = [];
   if (hidden.queries) parts.push(`${hidden.queries} of ${base.rows} queries`);
   if (hidden.keys) parts.push(`${hidden.keys} of ${base.columns} keys`);
   if (!parts.length) return "";
   const share = (hidden.share * 100).toFixed(1);
-  return `Not shown: ${parts.join(" and ")}, with ${share} % of the weight. What is left is not scaled up.`;
+  const left = scaled ? "Rows are scaled to add up to 1 without the hidden keys" : "What is left is not scaled up";
+  return `Not shown: ${parts.join(" and ")}, with ${share} % of the weight. ${left}.`;
+}
+
+const MOST_NAMES = 12;
+
+/** A button for each query and key that was hidden by hand, which brings it back. @param {Scene} scene */
+function hiddenNames({ state, axes }) {
+  const sides = /** @type {const} */ ([["hideQueries", axes.queries], ["hideKeys", axes.keys]]);
+  return sides.flatMap(([side, { labels }]) =>
+    state[side].slice(0, MOST_NAMES).filter((index) => index < labels.length).map((index) => {
+      const button = made("button", `${labels[index]} ↩`, "small");
+      button.dataset.back = `${side} ${index}`;
+      button.title = `Show ${side === "hideKeys" ? "key" : "query"} ${index} again`;
+      return button;
+    }),
+  );
+}
+
+/** @param {import("./page.js").Page} page @param {MouseEvent} event */
+function bringBack(page, event) {
+  const { back } = /** @type {HTMLElement} */ (event.target).dataset;
+  if (!back) return;
+  const [name, index] = back.split(" ");
+  const side = /** @type {"hideQueries" | "hideKeys"} */ (name);
+  page.go({ [side]: page.state[side].filter((one) => one !== Number(index)) });
 }
 
 /** @param {import("./page.js").Page} page */
@@ -86,15 +120,22 @@ export function listenToControls(page) {
   onPick("layer-select", (value) => page.go({ layer: Number(value) }));
   onPick("edges-select", (value) => page.go({ edges: Number(value) }));
   onPick("head-select", (value) => page.go({ heads: value.split(",").map(Number) }));
-  for (const name of ["sort", "combine", "scale", "range", "sinks", "order"]) {
+  for (const name of ["sort", "combine", "scale", "range", "sinks", "rescale", "order", "rowOrder", "graph"]) {
     onPick(`${name}-select`, (value) => page.go({ [name]: value }));
   }
+  onPick("turn-select", (value) => turn(page, /** @type {"to" | "from"} */ (value)));
+  const least = /** @type {HTMLInputElement} */ (element("least"));
+  least.addEventListener("input", () => page.go({ least: Number(least.value) }));
   // Other units are other positions: what pointed at the old ones would point elsewhere.
   onPick("unit-select", (value) => page.go({ .../** @type {any} */ ({ unit: value }), ...ALL_SHOWN }));
   element("show-all").addEventListener("click", () => page.go({ ...ALL_SHOWN, sinks: "shown" }));
+  element("hidden-names").addEventListener("click", (event) => bringBack(page, event));
   element("hide-query").addEventListener("click", () => hide(page, "query"));
   element("hide-key").addEventListener("click", () => hide(page, "key"));
-  element("find").addEventListener("change", () => find(page));
+  element("find").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") find(page, event.shiftKey ? -1 : 1);
+  });
+  element("find").addEventListener("input", () => find(page, 0));
   element("previous-head").addEventListener("click", () => page.step(-1));
   element("next-head").addEventListener("click", () => page.step(1));
   for (const tab of document.querySelectorAll("[data-view]")) {
@@ -103,7 +144,14 @@ export function listenToControls(page) {
   }
 }
 
-const ALL_SHOWN = { query: null, key: null, rows: null, columns: null, hideQueries: [], hideKeys: [] };
+/** Turn round what a chosen token of one sequence stands for: who looks, or what is looked at.
+ * @param {import("./page.js").Page} page @param {"to" | "from"} look */
+function turn(page, look) {
+  const { query, key } = page.state;
+  page.go(look === "to" ? { look, query: query ?? key, key: null } : { look, query: null, key: key ?? query });
+}
+
+const ALL_SHOWN = { query: null, key: null, more: [], rows: null, columns: null, hideQueries: [], hideKeys: [] };
 
 /** Take the kept query or key out of the picture.
  * @param {import("./page.js").Page} page @param {"query" | "key"} side */
@@ -116,20 +164,24 @@ function hide(page, side) {
   }
 }
 
-/** Keep the next query, or else key, whose label holds what was typed.
- * @param {import("./page.js").Page} page */
-function find(page) {
+/** Keep a query, or else a key, whose label holds what was typed: the kept one if it does, or the first;
+ * with a step the next or the one before.
+ * @param {import("./page.js").Page} page @param {number} step */
+function find(page, step) {
   const typed = /** @type {HTMLInputElement} */ (element("find")).value.trim().toLowerCase();
+  element("found-words").textContent = "";
   if (!page.scene || !typed) return;
-  const { queries, keys } = page.scene;
-  const at = page.state.query ?? -1;
-  const found = queries.indices.filter((_, place) => queries.labels[place].toLowerCase().includes(typed));
-  const next = found.find((index) => index > at) ?? found[0];
-  const key = keys.indices.find((_, place) => keys.labels[place].toLowerCase().includes(typed));
-  element("found-words").textContent =
-    next === undefined && key === undefined ? "Not found among what is shown." : "";
-  if (next !== undefined) page.pin(next, null);
-  else if (key !== undefined) page.pin(null, key);
+  const holding = (/** @type {import("./scene.js").Side} */ { indices, labels }) =>
+    indices.filter((_, place) => labels[place].toLowerCase().includes(typed));
+  const queries = holding(page.scene.queries);
+  const asQuery = queries.length > 0;
+  const found = asQuery ? queries : holding(page.scene.keys);
+  const at = found.indexOf((asQuery ? page.state.query : page.state.key) ?? -1);
+  const next = at < 0 ? 0 : (at + step + found.length) % found.length;
+  element("found-words").textContent = found.length
+    ? `${asQuery ? "query" : "key"} ${next + 1} of ${found.length}`
+    : "Not found among what is shown.";
+  if (found.length) page.pin(...(asQuery ? /** @type {const} */ ([found[next], null]) : /** @type {const} */ ([null, found[next]])));
 }
 
 /** @param {string} id @param {(value: string) => void} act */

@@ -7,11 +7,12 @@
 /**
  * The strongest weights of several matrices.
  * @param {Matrix[]} parts @param {number} most how many at the most
+ * @param {number} least the smallest weight that counts as strong
  * @param {(row: number, column: number) => boolean} wanted
  * @returns {{edges: Edge[], share: number}} share: what the edges hold of all weight that is wanted
  */
-export function strongestEdges(parts, most, wanted) {
-  const bound = boundOf(parts, most, wanted);
+export function strongestEdges(parts, most, least, wanted) {
+  const bound = Math.max(least, boundOf(parts, most, wanted));
   const edges = [];
   let all = 0;
   parts.forEach(({ columns, values }, part) => {

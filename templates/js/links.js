@@ -2,7 +2,7 @@
 // The table of strongest links: for every query the keys it looks at most.
 import { strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
-import { errorIn, rowOf } from "./readout.js";
+import { rowOf } from "./readout.js";
 
 const STRONGEST = 3;
 
@@ -17,7 +17,7 @@ export function showLinks(scene) {
       const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
       head.setAttribute("scope", "row");
       const links = strongest(row, STRONGEST);
-      const errors = links.map((key) => errorIn(scene, query * base.columns + key));
+      const errors = links.map((key) => scene.errorAt(query * base.columns + key));
       line.append(head, ...links.map((key, at) => cell(axes.keys.labels[key], row[key], errors[at])));
       return line;
     }),

@@ -56,6 +56,11 @@ function listenToWindow(page) {
     const typing = event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement;
     if (typing || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "?") openHelp();
+    if (event.key === "/") {
+      event.preventDefault(); // the browser's own search would open
+      /** @type {HTMLDetailsElement} */ (element("options")).open = true;
+      element("find").focus();
+    }
     if (event.key === "[") page.step(-1);
     if (event.key === "]") page.step(1);
   });

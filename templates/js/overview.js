@@ -94,7 +94,7 @@ export class Overview {
     return this.grid?.cells.find((cell) => cell.column === column && cell.row === row) ?? null;
   }
 
-  /** @param {import("./state.js").State} state */
+  /** @param {{layer: number, heads: number[]}} state */
   placeOf({ layer, heads }) {
     return this.grid && placeOfHead(this.grid, layer, heads[0]);
   }

@@ -5,7 +5,7 @@ import { showControls } from "./controls.js";
 import { colourOf, element } from "./dom.js";
 import { showLinks } from "./links.js";
 import { Overview } from "./overview.js";
-import { showCell, showKey, showMean, showQuery } from "./readout.js";
+import { showCell, showKey, showMean, showQuery, showSet } from "./readout.js";
 import { sceneOf } from "./scene.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
 import { VIEWS } from "./views.js";
@@ -15,7 +15,11 @@ import { Weights } from "./weights.js";
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {{show: (scene: Scene) => Promise<void>,
  *   mark: (query: number | null, key: number | null) => Promise<void>,
- *   cellAt: (event: MouseEvent) => [number | null, number | null] | null}} View */
+ *   cellAt: (event: MouseEvent) => [number | null, number | null] | null,
+ *   walked?: (press: string, extending: boolean) => [number | null, number | null] | null,
+ *   extended?: (cell: [number | null, number | null], upTo: boolean) => Partial<State>}} View
+ *   `walked` says where an arrow key leads, where that is not from cell to cell; `extended` what is
+ *   chosen when one more is added */
 
 export class Page {
   /** @param {import("./weights.js").ReportDocument} report */
@@ -59,6 +63,7 @@ export class Page {
     if (state !== this.state) return; // another choice was made while this one was read
     if ((state.query ?? 0) >= scene.base.rows) state.query = null;
     if ((state.key ?? 0) >= scene.base.columns) state.key = null;
+    state.more = state.more.filter((one) => one < Math.max(scene.base.rows, scene.base.columns));
     this.scene = scene;
     showControls(this.report, scene);
     const view = await this.view(state.view);
@@ -82,11 +87,17 @@ export class Page {
     await this.overview.show(scene, colourOf("--accent"));
   }
 
-  /** Show a head that stands elsewhere in the overview. @param {number} across @param {number} down */
-  async walk(across, down) {
-    const from = this.overview?.placeOf(this.state);
+  /** Show a head that stands elsewhere in the overview, or add it where it is of the same layer.
+   * @param {number} across @param {number} down @param {boolean} adding */
+  async walk(across, down, adding) {
+    const { layer, heads } = this.state;
+    const last = across + down > 0 ? heads[heads.length - 1] : heads[0];
+    const from = this.overview?.placeOf({ layer, heads: [last] });
     const to = from && this.overview?.cellOf(from.column + across, from.row + down);
-    if (to) await this.go({ layer: to.layer, heads: [to.head] });
+    if (!to) return;
+    const several = adding && to.layer === layer;
+    const all = [...new Set([...heads, to.head])].sort((a, b) => a - b);
+    await this.go({ layer: to.layer, heads: several ? all : [to.head] });
   }
 
   /** The view of that name, made when it is first asked for. @param {string} name */
@@ -110,16 +121,26 @@ export class Page {
   /** @param {number | null} query @param {number | null} key */
   describe(query, key) {
     if (!this.scene) return;
-    if (query !== null && key !== null) showCell(this.scene, query, key);
+    const { state } = this;
+    const set = state.view === "text" && state.more.length > 0 && query === state.query && key === state.key;
+    if (set) this.describeSet();
+    else if (query !== null && key !== null) showCell(this.scene, query, key);
     else if (query !== null) showQuery(this.scene, query);
     else if (key !== null) showKey(this.scene, key);
     else showMean(this.scene);
+  }
+
+  describeSet() {
+    const view = /** @type {import("./text.js").Text | undefined} */ (this.views.get("text"));
+    const { look, places } = view?.kept() ?? { look: /** @type {"to"} */ ("to"), places: [] };
+    if (this.scene) showSet(this.scene, look, places);
   }
 
   /** Keep a cell. @param {number | null} query @param {number | null} key */
   async pin(query, key) {
     this.state.query = query;
     this.state.key = key;
+    this.state.more = [];
     this.remember();
     await this.point(query, key);
   }

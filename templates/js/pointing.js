@@ -3,6 +3,7 @@
 import { element } from "./dom.js";
 
 /** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./page.js").View} View */
 
 /** @param {Page} page @param {string} name of the view */
 export function listenToView(page, name) {
@@ -15,9 +16,12 @@ export function listenToView(page, name) {
   live.addEventListener("pointerleave", () => page.point(page.state.query, page.state.key));
   live.addEventListener("click", (event) => {
     const cell = cellAt(event);
-    if (cell) page.pin(...cell);
+    const view = page.views.get(name);
+    const several = event.shiftKey || event.ctrlKey || event.metaKey;
+    if (cell && several && view?.extended) page.go(view.extended(cell, event.shiftKey));
+    else if (cell) page.pin(...cell);
   });
-  live.addEventListener("keydown", (event) => onKey(page, event));
+  live.addEventListener("keydown", (event) => onKey(page, event, page.views.get(name)));
 }
 
 /** @param {Page} page */
@@ -40,7 +44,7 @@ export function listenToOverview(page) {
     const step = steps[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    page.walk(...step);
+    page.walk(...step, event.shiftKey);
   });
 }
 
@@ -51,11 +55,19 @@ function toggled(heads, head) {
   return others.length ? others : heads;
 }
 
-/** @param {Page} page @param {KeyboardEvent} event */
-function onKey(page, event) {
+/** @param {Page} page @param {KeyboardEvent} event @param {View | undefined} view */
+function onKey(page, event, view) {
   if (!page.scene || event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "Escape") {
     page.pin(null, null);
+    return;
+  }
+  if (view?.walked) {
+    const cell = view.walked(event.key, event.shiftKey);
+    if (!cell) return;
+    event.preventDefault();
+    if (event.shiftKey && view.extended) page.go(view.extended(cell, true));
+    else page.pin(...cell);
     return;
   }
   const rows = page.scene.queries.indices;

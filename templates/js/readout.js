@@ -2,6 +2,7 @@
 // The words beside a view: the chosen cell, and where its query looks most.
 import { rankIn, strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
+import { lookedAt, lookers } from "./profile.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./weights.js").Matrix} Matrix */
@@ -19,78 +20,94 @@ export function showCell(scene, query, key) {
     ` (query ${query}) ${scene.map ? "and" : "looks at"} `,
     made("q", keyLabels[key]),
     ` (key ${key}) ${scene.map ? `have, by ${lowered(scene.map.title)},` : "with weight"} `,
-    made("b", weightText(weight, errorIn(scene, query * scene.base.columns + key))),
+    made("b", weightText(weight, scene.errorAt(query * scene.base.columns + key))),
     Number.isNaN(weight) ? "." : `, ${ordinal(rankIn(row, key))} of ${row.length} keys.`,
   ]);
-  filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
-  showTop(row, keyLabels, (at) => errorIn(scene, query * scene.base.columns + at), scene);
+  showWhere(scene, [query], ["Where ", made("q", queryLabels[query]), " looks most"]);
 }
 
 /** Say where one query looks. @param {Scene} scene @param {number} query */
 export function showQuery(scene, query) {
-  const { queryLabels, keyLabels } = wholeLabels(scene);
+  const { queryLabels } = wholeLabels(scene);
   filled(element("readout-line"), [made("q", queryLabels[query]), ` is query ${query}.`]);
-  filled(element("readout-title"), ["Where ", made("q", queryLabels[query]), " looks most"]);
-  const error = (/** @type {number} */ key) => errorIn(scene, query * scene.base.columns + key);
-  showTop(rowOf(scene.base, query), keyLabels, error, scene);
+  showWhere(scene, [query], ["Where ", made("q", queryLabels[query]), " looks most"]);
 }
 
 /** Say who looks at one key. @param {Scene} scene @param {number} key */
 export function showKey(scene, key) {
-  const { queryLabels, keyLabels } = wholeLabels(scene);
-  const { rows, columns, values } = scene.base;
-  const column = Float32Array.from({ length: rows }, (_, row) => values[row * columns + key]);
+  const { keyLabels } = wholeLabels(scene);
   filled(element("readout-line"), [made("q", keyLabels[key]), ` is key ${key}.`]);
-  filled(element("readout-title"), ["Who looks at ", made("q", keyLabels[key]), " most"]);
-  showTop(column, queryLabels, (row) => errorIn(scene, row * columns + key), scene);
+  showWho(scene, [key], ["Who looks at ", made("q", keyLabels[key]), " most"]);
+}
+
+/** Say what several queries look at, or who looks at several keys.
+ * @param {Scene} scene @param {"to" | "from"} look @param {number[]} chosen */
+export function showSet(scene, look, chosen) {
+  const { queryLabels, keyLabels } = wholeLabels(scene);
+  const labels = look === "to" ? queryLabels : keyLabels;
+  const names = chosen.flatMap((at, place) => [...(place ? [", "] : []), made("q", labels[at])]);
+  filled(element("readout-line"), [`${chosen.length} chosen: `, ...names, "."]);
+  if (look === "to") showWhere(scene, chosen, ["Where the chosen look most, mean of their rows"]);
+  else showWho(scene, chosen, ["Who looks at the chosen most, sum over them"]);
+}
+
+/** With nothing chosen: the keys that are looked at most, all queries together. @param {Scene} scene */
+export function showMean(scene) {
+  filled(element("readout-line"), [HINTS[scene.state.view] ?? HINTS.heatmap]);
+  showWhere(scene, [], ["Looked at most, mean over all queries"]);
+}
+
+/** @type {Record<string, string>} */
+const HINTS = {
+  heatmap:
+    "Point at a cell to read it and click to keep it, or press Tab until the picture has a frame " +
+    "and use the arrow keys.",
+  arrows: "Point at a name to see only its lines and click to keep it, or use Tab and the arrow keys.",
+  text:
+    "Click a token to choose it; with Shift up to it, with Ctrl or ⌘ one more. Or use Tab and the " +
+    "arrow keys.",
+};
+
+/** @param {Scene} scene @param {number[]} queries @param {(Node | string)[]} title */
+function showWhere(scene, queries, title) {
+  filled(element("readout-title"), title);
+  const { values, errors } = lookedAt(scene, queries);
+  showTop(values, wholeLabels(scene).keyLabels, errors, scene.extent.top);
+}
+
+/** @param {Scene} scene @param {number[]} keys @param {(Node | string)[]} title */
+function showWho(scene, keys, title) {
+  filled(element("readout-title"), title);
+  const { values, errors } = lookers(scene, keys);
+  showTop(values, wholeLabels(scene).queryLabels, errors, scene.extent.top);
   element("readout-rest").textContent = "Each bar is a share of that query's own row.";
 }
 
-/**
- * With no cell chosen: the keys that are looked at most, all queries together. The error of a mean
- * is at most the error at the mean, because the error grows as √w and √ is concave.
- * @param {Scene} scene
- */
-export function showMean(scene) {
-  const { rows, columns, values } = scene.base;
-  const mean = new Float32Array(columns);
-  values.forEach((weight, index) => {
-    mean[index % columns] += weight / rows;
-  });
-  filled(element("readout-line"), [
-    "Point at a cell to read it and click to keep it, or press Tab until the picture has a frame " +
-      "and use the arrow keys.",
-  ]);
-  filled(element("readout-title"), ["Looked at most, mean over all queries"]);
-  showTop(mean, wholeLabels(scene).keyLabels, (key) => scene.error(mean[key]), scene);
-}
-
-/** How far a weight of the whole matrix can be from the true one.
- * @param {Scene} scene @param {number} index */
-export function errorIn({ base, error }, index) {
-  return base.sure?.[index] ? 0 : error(base.values[index]);
-}
-
-/** @param {Float32Array} row @param {string[]} keys @param {(at: number) => number} error
- * @param {Scene} scene */
-function showTop(row, keys, error, scene) {
+/** @param {Float32Array} row @param {string[]} keys @param {Float32Array} errors
+ * @param {number} largest the value of a whole bar */
+function showTop(row, keys, errors, largest) {
   const top = strongest(row, BARS);
   filled(
     element("readout-top"),
-    top.map((key) => bar(keys[key], row[key], error(key), scene.extent.top)),
+    top.map((key) => bar(keys[key], row[key], errors[key], largest)),
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
-  const about = scene.error(1) > 0 ? "about " : "";
+  const about = errors.some((error) => error > 0) ? "about " : "";
   element("readout-rest").textContent =
     row.length > top.length
-      ? `The other ${row.length - top.length} keys share ${about}${weightText(Math.max(0, all - shown), 0)}.`
+      ? `${others(row.length - top.length)} ${about}${weightText(Math.max(0, all - shown), 0)}.`
       : "";
 }
 
 /** @param {string} title */
 function lowered(title) {
   return title.charAt(0).toLowerCase() + title.slice(1);
+}
+
+/** @param {number} count */
+function others(count) {
+  return count === 1 ? "The other key has" : `The other ${count} keys share`;
 }
 
 /** @param {string} label @param {number} weight @param {number} error @param {number} top */

@@ -2,6 +2,7 @@
 // What every view draws: one matrix with its labels, after the choices that all views share. First
 // tokens may become words (`base`), then positions are hidden, sorted and cut to a window (`matrix`).
 import { layerAt, mapAt, titleOfMap } from "./maps.js";
+import { rescaled } from "./rescaling.js";
 import { WEIGHT } from "./scale.js";
 import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
 
@@ -14,11 +15,12 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
  *   axes: {queries: Axis, keys: Axis}, base: Matrix, matrix: Matrix, parts: Matrix[],
  *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
- *   hidden: {queries: number, keys: number, share: number},
+ *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean,
  *   map: import("./maps.js").JoinedMap | null, extent: import("./scale.js").Extent,
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
- *   error: (weight: number) => number,
- * }} Scene */
+ *   errorAt: (index: number) => number,
+ * }} Scene `dropped` are the keys that were taken out by choice, `scaled` tells whether the rows were
+ *   scaled to 1 without them, `errorAt` how far a weight of `base` can be from the true one */
 
 /**
  * @param {import("./weights.js").Weights} weights @param {State} state @param {string} theme
@@ -34,9 +36,17 @@ export async function sceneOf(weights, state, theme) {
   );
   const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
   const whole = weights.combined(heads, state.combine);
-  const base = pooled(whole, groups[0], groups[1]);
-  const queryPlaces = shownQueries(base, state);
-  const keyPlaces = shownKeys(base, keyAxis, state);
+  const errorIn = (/** @type {Matrix} */ matrix) => (/** @type {number} */ index) =>
+    matrix.errors?.[index] ?? (matrix.sure?.[index] ? 0 : weights.error(matrix.values[index], state.layer));
+  const united = (/** @type {Matrix} */ matrix) => pooled(matrix, groups[0], groups[1], errorIn(matrix));
+  const asTold = united(whole);
+  const keyPlaces = shownKeys(asTold, keyAxis, state);
+  const dropped = range(asTold.columns).filter((key) => !keyPlaces.includes(key));
+  const scaled = state.rescale === "on" && dropped.length > 0 && !map; // a map has no row to fill
+  const scaledOr = (/** @type {Matrix} */ matrix) =>
+    scaled ? rescaled(matrix, keyPlaces, errorIn(matrix)) : matrix;
+  const base = scaledOr(asTold);
+  const queryPlaces = shownQueries(base, keyPlaces, state);
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
   const palette = paletteOf(coloursFor(report, state, theme, Boolean(map?.signed)));
@@ -51,7 +61,7 @@ export async function sceneOf(weights, state, theme) {
     base,
     matrix: part(base, queries.indices, keys.indices),
     parts: partsOf(heads, map).map((head) =>
-      part(pooled(head, groups[0], groups[1]), queries.indices, keys.indices),
+      part(scaledOr(united(head)), queries.indices, keys.indices),
     ),
     partNames: map ? ["above 0", "below 0"] : state.heads.map((head) => `head ${head}`),
     map,
@@ -59,12 +69,14 @@ export async function sceneOf(weights, state, theme) {
     queries,
     keys,
     available: { queries: queryPlaces.length, keys: keyPlaces.length },
-    hidden: hiddenOf(base, queries.indices, keys.indices),
+    hidden: hiddenOf(asTold, queries.indices, keys.indices),
+    dropped,
+    scaled,
     theme,
     ink: report.inks[theme],
     palette,
     levels: palette.length / 3 - 1,
-    error: (weight) => weights.error(weight, state.layer),
+    errorAt: errorIn(base),
   };
 }
 
@@ -97,10 +109,17 @@ function titleOf({ layer, heads, combine }) {
   return `Layer ${layer}, ${combine} of heads ${heads.join(", ")}`;
 }
 
-/** Which rows are shown, in order. @param {Matrix} base @param {State} state @returns {number[]} */
-function shownQueries(base, { hideQueries }) {
+/** Which rows are shown, in order: as they stand, or by the largest weight that is left of them.
+ * @param {Matrix} base @param {number[]} keys @param {State} state @returns {number[]} */
+function shownQueries(base, keys, { hideQueries, rowOrder }) {
   const kept = range(base.rows).filter((query) => !hideQueries.includes(query));
-  return kept.length ? kept : range(base.rows);
+  const some = kept.length ? kept : range(base.rows);
+  if (rowOrder === "position") return some;
+  const peaks = some.map((query) => keys.reduce((most, key) => {
+    const weight = base.values[query * base.columns + key];
+    return weight > most ? weight : most;
+  }, 0));
+  return range(some.length).sort((a, b) => peaks[b] - peaks[a] || a - b).map((at) => some[at]);
 }
 
 /** Which columns are shown, in order.

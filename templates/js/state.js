@@ -7,10 +7,13 @@ import { RANGES, SCALES } from "./scale.js";
 /** @typedef {[number, number] | null} Window first and last place shown along a side */
 /** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
- *   sinks: "shown" | "hidden", unit: "tokens" | "words", order: "position" | "weight",
- *   look: "to" | "from", opacity: number, edges: number,
- *   query: number | null, key: number | null, rows: Window, columns: Window,
- *   hideQueries: number[], hideKeys: number[]}} State */
+ *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
+ *   order: "position" | "weight", rowOrder: "position" | "focus",
+ *   look: "to" | "from", graph: "sides" | "arcs", opacity: number, edges: number, least: number,
+ *   query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
+ *   hideQueries: number[], hideKeys: number[]}} State
+ * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
+ * the place on the √ scale, in hundredths, of the smallest weight that becomes a line */
 /** @typedef {{heads: number, single?: boolean, queries: number, keys: number}} Shape of one layer;
  *   of a `single` one only one head at a time makes sense */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
@@ -25,13 +28,18 @@ const FIELDS = {
   scale: choice(SCALES),
   range: choice(RANGES),
   sinks: choice(["shown", "hidden"]),
+  rescale: choice(["off", "on"]),
   unit: choice(["tokens", "words"]),
   order: choice(["position", "weight"]),
+  rowOrder: choice(["position", "focus"]),
   look: choice(["to", "from"]),
+  graph: choice(["sides", "arcs"]),
   opacity: { read: (text) => wholeBelow(text, 101), plain: 80 },
   edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },
+  least: { read: (text) => wholeBelow(text, 101), plain: 0 },
   query: { read: (text, { queries }) => wholeBelow(text, queries), plain: null },
   key: { read: (text, { keys }) => wholeBelow(text, keys), plain: null },
+  more: { read: (text, { queries, keys }) => someBelow(text, Math.max(queries, keys)), plain: [] },
   rows: { read: (text, { queries }) => readWindow(text, queries), write: dashed, plain: null },
   columns: { read: (text, { keys }) => readWindow(text, keys), write: dashed, plain: null },
   hideQueries: { read: (text, { queries }) => someBelow(text, queries), plain: [] },
@@ -88,6 +96,7 @@ export function fitted(state, shape) {
     heads: within(state.heads, shape),
     query: state.query !== null && state.query < shape.queries ? state.query : null,
     key: state.key !== null && state.key < shape.keys ? state.key : null,
+    more: state.more.filter((one) => one < Math.max(shape.queries, shape.keys)),
     rows: kept(state.rows, shape.queries),
     columns: kept(state.columns, shape.keys),
     hideQueries: state.hideQueries.filter((query) => query < shape.queries),

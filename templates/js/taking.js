@@ -51,7 +51,9 @@ async function takePng(page) {
 
 /** @param {Page} page @returns {Promise<Taken>} */
 async function takeCsv(page) {
-  return taken(page, "csv", "text/csv", csvOf(/** @type {Scene} */ (page.scene)));
+  const scene = /** @type {Scene} */ (page.scene);
+  const text = page.state.view === "text" ? shadesOf(page, scene) : csvOf(scene);
+  return taken(page, "csv", "text/csv", text);
 }
 
 /** @param {Page} page @returns {Promise<Taken>} */
@@ -104,6 +106,17 @@ export function csvOf({ matrix, queries, keys }) {
     const weights = matrix.values.subarray(row * matrix.columns, (row + 1) * matrix.columns);
     lines.push([labelCell(label), ...Array.from(weights, numberText)]);
   });
+  return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
+}
+
+/** The shaded text: place, token and number of each, and in the header what the number is.
+ * @param {Page} page @param {Scene} scene */
+function shadesOf(page, scene) {
+  const view = /** @type {import("./text.js").Text} */ (page.views.get("text"));
+  const chosen = view.kept();
+  const { labels } = chosen.look === "to" ? scene.axes.keys : scene.axes.queries;
+  const lines = [["position", "token", labelCell(view.words(chosen))]];
+  labels.forEach((label, place) => lines.push([String(place), labelCell(label), numberText(view.values[place])]));
   return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
 }
 

@@ -58,20 +58,27 @@ function joined(spans) {
   return [Math.min(...known.map(([start]) => start)), Math.max(...known.map(([, end]) => end))];
 }
 
-/** @param {Matrix} matrix @param {Groups} rows @param {Groups} columns @returns {Matrix} */
-export function pooled(matrix, rows, columns) {
+/** Errors of what is added up add up too.
+ * @param {Matrix} matrix @param {Groups} rows @param {Groups} columns
+ * @param {(index: number) => number} errorAt @returns {Matrix} */
+export function pooled(matrix, rows, columns, errorAt) {
   if (rows.length === matrix.rows && columns.length === matrix.columns) return matrix;
   const values = new Float32Array(rows.length * columns.length);
+  const errors = new Float32Array(values.length);
   rows.forEach((queries, row) => {
     columns.forEach((keys, column) => {
-      let sum = 0;
+      let [sum, error] = [0, 0];
       for (const query of queries) {
-        for (const key of keys) sum += matrix.values[query * matrix.columns + key];
+        for (const key of keys) {
+          sum += matrix.values[query * matrix.columns + key];
+          error += errorAt(query * matrix.columns + key);
+        }
       }
       values[row * columns.length + column] = sum / queries.length;
+      errors[row * columns.length + column] = error / queries.length;
     });
   });
-  return { rows: rows.length, columns: columns.length, values };
+  return { rows: rows.length, columns: columns.length, values, errors };
 }
 
 /** Every position for itself. @param {Axis} axis @returns {Groups} */

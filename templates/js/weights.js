@@ -20,10 +20,11 @@ import { codesOf } from "./png.js";
  *   signedPalettes: Record<string, string> | null, inks: Record<string, string>,
  *   lite: Record<string, object>,
  *   shown: {layer: number, head: number}, charts: Record<string, object>,
- *   headColours: string[]}} ReportDocument */
+ *   headColours: Record<string, string[]>}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */
-/** @typedef {{rows: number, columns: number, values: Float32Array, sure?: Uint8Array}} Matrix
- *   `sure` is 1 where a value is right though the others are codes */
+/** @typedef {{rows: number, columns: number, values: Float32Array, sure?: Uint8Array,
+ *   errors?: Float32Array}} Matrix `sure` is 1 where a value is right though the others are codes;
+ *   `errors` says how far each can be from the true one, where it was made of several */
 
 /** @param {string} id @returns {any} */
 export function readJson(id) {

@@ -9,6 +9,8 @@ import { element } from "./dom.js";
 const FACTOR = 1.25;
 const LEAST = 4;
 const DRAG_PIXELS = 6;
+/** @type {Record<string, [number, number]>} rows and columns to move by */
+const PANS = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
 
 /** A window of `length` places, scaled around `centre` and kept inside. @param {Bounds} bounds
  * @param {number} length @param {number} centre @param {number} factor below 1 zooms in
@@ -62,6 +64,11 @@ function onZoomKey(page, event) {
   if (event.key === "+" || event.key === "=") zoom(page, 1 / FACTOR, null);
   else if (event.key === "-") zoom(page, FACTOR, null);
   else if (event.key === "0") page.go({ rows: null, columns: null });
+  else if (event.shiftKey && event.key in PANS) {
+    event.preventDefault();
+    event.stopImmediatePropagation(); // or the kept cell would move as well
+    pan(page, ...PANS[event.key]);
+  }
 }
 
 /** @param {Page} page @param {number} factor @param {[number, number] | null} centre row and column */

@@ -31,7 +31,12 @@ def capture_run(request: Request) -> Run:
     source = open_source(request)
     seed_everything(request.seed)
     try:
-        with torch.no_grad(), capture(source.model, axes=source.call.axes) as recording:
+        with (
+            torch.no_grad(),
+            capture(
+                source.model, axes=source.call.axes, max_memory=request.max_memory
+            ) as recording,
+        ):
             source.model(*source.call.args, **source.call.kwargs)
     except AttnreportError:
         raise

@@ -15,6 +15,15 @@ from attnreport.terminal import size_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+
+def size(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    """Return the bytes that a size such as ``16MB`` means."""
+    try:
+        return size_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
 _MODEL = (
     click.option(
         "--target",
@@ -62,6 +71,15 @@ _MODEL = (
     click.option(
         "--allow-pickle", is_flag=True, help="Open weights that are pickled, not only safetensors."
     ),
+    click.option(
+        "--max-memory",
+        default="2GB",
+        show_default=True,
+        metavar="SIZE",
+        callback=size,
+        help="How much memory the attention weights may take. Over it neighbouring positions are"
+        " joined as they are captured; the report says so.",
+    ),
 )
 
 
@@ -90,11 +108,3 @@ def output_options(default: str) -> Callable[[_Command], _Command]:
         )(command)
 
     return decorate
-
-
-def size(context: click.Context, parameter: click.Parameter, text: str) -> int:
-    """Return the bytes that a size such as ``16MB`` means."""
-    try:
-        return size_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, parameter) from error

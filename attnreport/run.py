@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.files import replace_file
+from attnreport.reduced import Reduced
 
 if TYPE_CHECKING:
     from attnreport.measures import Measured
@@ -54,6 +55,8 @@ class Attention:
             returned; None where there was nothing to check against.
         sink: ``(head, query)`` float32 share that went to a learned sink, or None.
         normalised: False where the layer does not make its rows sum to 1 (sigmoid attention).
+        reduced: where there were too many weights to keep, what is exact of all of them: each of
+            ``weights`` then stands for a block of neighbouring positions, as the axes do.
     """
 
     weights: Weights
@@ -66,6 +69,7 @@ class Attention:
     residual: float | None = None
     sink: Weights | None = None
     normalised: bool = True
+    reduced: Reduced | None = None
 
     def __post_init__(self) -> None:
         self._check()

@@ -20,23 +20,30 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
-from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Weights
+from attnreport.reduced import Reduced
+from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run
 
-SCHEMA_VERSION = 1
+# 2: attentions may be reduced. 1 is read as well.
+SCHEMA_VERSION = 2
 _METADATA_KEY = "attnreport"
-_ArrayReader = Callable[[str], Weights]
+_ArrayReader = Callable[[str], Any]
+_REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
+# Numpy has no bfloat16, and safetensors would fail in words of its own: asked before it is read.
+_STORED = {"largest_keys": "I32"}
 
 
 def to_bytes(run: Run) -> bytes:
     """Return a run as the bytes of its file; the same run gives the same bytes."""
-    axes = run.axes
-    arrays: dict[str, NDArray[np.float32]] = {}
+    axes = _axes_of(run)
+    arrays: dict[str, NDArray[Any]] = {}
     records = []
     for attention in run.attentions:
         name = _array_name(attention.layer, "weights")
         arrays[name] = np.ascontiguousarray(attention.weights)
         if attention.sink is not None:
             arrays[_array_name(attention.layer, "sink")] = np.ascontiguousarray(attention.sink)
+        if attention.reduced is not None:
+            arrays |= _reduced_arrays(attention.layer, attention.reduced)
         records.append(_Record.of(attention, axes))
     document = _Document(SCHEMA_VERSION, axes, tuple(records), run.ledger, run.provenance)
     metadata = {_METADATA_KEY: msgspec.json.encode(document, order="deterministic").decode()}
@@ -57,7 +64,7 @@ def load(path: str | Path) -> Run:
             document = _decode_document(text)
             names = set(file.keys())
             attentions = tuple(
-                record.attention(index, document.axes, names, partial(_read_float32, file))
+                record.attention(index, document.axes, names, partial(_read, file))
                 for index, record in enumerate(document.attentions)
             )
         return Run(attentions, document.ledger, document.provenance)
@@ -65,6 +72,55 @@ def load(path: str | Path) -> Run:
         raise InvalidRun(f"{path}: {error}") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise InvalidRun(f"{path} cannot be read as a saved run: {error}") from error
+
+
+def _axes_of(run: Run) -> tuple[Axis, ...]:
+    """Return every different axis, those of reduced attentions before they were joined too."""
+    reduced = [each.reduced for each in run.attentions if each.reduced is not None]
+    whole = (axis for each in reduced for axis in (each.queries, each.keys))
+    return tuple(dict.fromkeys((*run.axes, *whole)))
+
+
+def _reduced_arrays(layer: int, reduced: Reduced) -> dict[str, NDArray[Any]]:
+    parts = [*_REDUCED, *(["reduced_sink"] if reduced.sink is not None else [])]
+    return {
+        _array_name(layer, part): np.ascontiguousarray(
+            getattr(reduced, part.removeprefix("reduced_"))
+        )
+        for part in parts
+    }
+
+
+@dataclass(frozen=True)
+class _ReducedRecord:
+    """What the JSON document says of a reduced attention; axes as in ``_Record``."""
+
+    block: int
+    queries: int
+    keys: int
+    has_sink: bool
+    normalised: bool
+
+    @classmethod
+    def of(cls, reduced: Reduced, axes: tuple[Axis, ...]) -> _ReducedRecord:
+        return cls(
+            block=reduced.block,
+            queries=axes.index(reduced.queries),
+            keys=axes.index(reduced.keys),
+            has_sink=reduced.sink is not None,
+            normalised=reduced.normalised,
+        )
+
+    def reduced(self, layer: int, axes: tuple[Axis, ...], read: _ArrayReader) -> Reduced:
+        arrays = {part: read(_array_name(layer, part)) for part in _REDUCED}
+        return Reduced(
+            block=self.block,
+            queries=axes[self.queries],
+            keys=axes[self.keys],
+            sink=read(_array_name(layer, "reduced_sink")) if self.has_sink else None,
+            normalised=self.normalised,
+            **arrays,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,6 +135,7 @@ class _Record:
     residual: float | None
     has_sink: bool
     normalised: bool
+    reduced: _ReducedRecord | None = None
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
@@ -91,6 +148,9 @@ class _Record:
             residual=attention.residual,
             has_sink=attention.sink is not None,
             normalised=attention.normalised,
+            reduced=None
+            if attention.reduced is None
+            else _ReducedRecord.of(attention.reduced, axes),
         )
 
     def attention(
@@ -100,11 +160,10 @@ class _Record:
         names: set[str],
         read: _ArrayReader,
     ) -> Attention:
-        for index in (self.queries, self.keys):
+        for index in self._axes():
             if not 0 <= index < len(axes):
                 raise InvalidRun(f"attention {layer} names axis {index}, the file has {len(axes)}")
-        needed = ["weights", "sink"] if self.has_sink else ["weights"]
-        for part in needed:
+        for part in self._arrays():
             if _array_name(layer, part) not in names:
                 raise InvalidRun(
                     f"attention {layer}: the array {_array_name(layer, part)} is missing"
@@ -120,7 +179,18 @@ class _Record:
             residual=self.residual,
             sink=read(_array_name(layer, "sink")) if self.has_sink else None,
             normalised=self.normalised,
+            reduced=None if self.reduced is None else self.reduced.reduced(layer, axes, read),
         )
+
+    def _axes(self) -> tuple[int, ...]:
+        own = (self.queries, self.keys)
+        return own if self.reduced is None else (*own, self.reduced.queries, self.reduced.keys)
+
+    def _arrays(self) -> tuple[str, ...]:
+        named = ("weights", "sink") if self.has_sink else ("weights",)
+        if self.reduced is None:
+            return named
+        return (*named, *_REDUCED, *(("reduced_sink",) if self.reduced.has_sink else ()))
 
 
 @dataclass(frozen=True)
@@ -152,11 +222,11 @@ def _decode_document(text: str) -> _Document:
         raise InvalidRun(f"the run's document is damaged: {error}") from error
 
 
-def _read_float32(file: Any, name: str) -> Weights:
-    # Asked first: numpy has no bfloat16, and safetensors would fail in words of its own.
-    if (stored := file.get_slice(name).get_dtype()) != "F32":
-        raise InvalidRun(f"expected the array {name} as F32, got {stored}")
-    array: Weights = file.get_tensor(name)
+def _read(file: Any, name: str) -> NDArray[Any]:
+    wanted = _STORED.get(name.rpartition(".")[2], "F32")
+    if (stored := file.get_slice(name).get_dtype()) != wanted:
+        raise InvalidRun(f"expected the array {name} as {wanted}, got {stored}")
+    array: NDArray[Any] = file.get_tensor(name)
     return array
 
 

@@ -19,7 +19,7 @@ PACKAGE = Path(attnreport.__file__).parent
 LONGEST = 400
 
 FLOORS = (
-    {"axis", "call", "errors", "files", "picture", "run", "runfile"},
+    {"axis", "call", "errors", "files", "joining", "picture", "reduced", "run", "runfile"},
     {"demos", "measures", "recording", "sources"},
     {"charts"},
     {"page"},

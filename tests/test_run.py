@@ -256,15 +256,15 @@ def file_with(path, change, arrays=None):
 WEIGHTS = {"attention.0.weights": softmax((3, 5, 5), 0)}
 BAD_DOCUMENTS = [
     (
-        lambda document: document.update(schema=2),
+        lambda document: document.update(schema=3),
         WEIGHTS,
-        "the run has schema 2, this attnreport reads up to 1; upgrade attnreport to open it",
+        "the run has schema 3, this attnreport reads up to 2; upgrade attnreport to open it",
     ),
     (
         # A newer schema is named as such even where nothing else of it can be understood.
         lambda document: {"schema": 9, "layers": "elsewhere"},
         WEIGHTS,
-        "the run has schema 9, this attnreport reads up to 1; upgrade attnreport to open it",
+        "the run has schema 9, this attnreport reads up to 2; upgrade attnreport to open it",
     ),
     (
         lambda document: document.pop("schema") and None,
@@ -327,6 +327,15 @@ def test_bad_document_is_refused_with_file_and_place(change, arrays, message, tm
     with pytest.raises(InvalidRun) as raised:
         Run.load(path)
     assert str(raised.value) == f"{path}: {message}"
+
+
+def test_a_run_of_the_first_schema_is_read(tmp_path):
+    def first(document):
+        document["schema"] = 1
+        del document["attentions"][0]["reduced"]
+
+    loaded = Run.load(file_with(tmp_path / "run.safetensors", first))
+    assert loaded.attentions[0].reduced is None
 
 
 def test_unchanged_document_is_read(tmp_path):

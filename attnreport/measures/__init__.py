@@ -19,12 +19,12 @@ short of 1 are treated is written in ``rows``.
 
 from __future__ import annotations
 
-from attnreport.measures import distance, position, repeats, spread  # noqa: F401 - they register
+from attnreport.measures import distance, exact, position, repeats, spread  # noqa: F401 - they register
 from attnreport.measures.alignment import Alignment, alignment_error_rate, read_alignment
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow
 from attnreport.measures.joinedmap import JoinedMap
-from attnreport.measures.maps import joined_maps, left_out
+from attnreport.measures.maps import is_reduced, joined_maps, left_out
 from attnreport.measures.notable import NotableHead, notable_heads
 from attnreport.measures.registry import (
     Description,
@@ -58,6 +58,7 @@ __all__ = [
     "flow",
     "head_scores",
     "head_similarity",
+    "is_reduced",
     "joined_maps",
     "known_measures",
     "left_out",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.errors import InvalidMeasure
+from attnreport.measures.reduced_rows import refuse_reduced
 from attnreport.measures.rows import Array, is_self, rows_of
 from attnreport.run import Attention, Run
 
@@ -140,6 +141,7 @@ def find_axis(run: Run, axis: Axis | str | None) -> Axis:
     Raises:
         InvalidMeasure: no attention chains, or none that chains has such queries.
     """
+    refuse_reduced(run, "joining layers")
     met = Sequences()
     last = None
     for each in filter(chains, run.attentions):

@@ -33,7 +33,14 @@ _MANY_HEADS = 36
 
 def joined_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return every map that this run allows, the same ones every time."""
+    if is_reduced(run):
+        return ()
     return tuple(_warned(run, found) for make in _MAKERS for found in make(run))
+
+
+def is_reduced(run: Run) -> bool:
+    """Tell whether positions were joined while the run was captured."""
+    return any(attention.reduced is not None for attention in run.attentions)
 
 
 def rollout_maps(run: Run) -> tuple[JoinedMap, ...]:
@@ -60,6 +67,8 @@ def flow_maps(run: Run) -> tuple[JoinedMap, ...]:
 
 def left_out(run: Run) -> tuple[str, ...]:
     """Return in whole sentences which map was left out because it would take too long."""
+    if is_reduced(run):
+        return ("Rollout and flow were left out: they need all weights, not blocks of them.",)
     return tuple(
         f"Attention rollout of {axis.name} was left out of this page, since so many positions take "
         "too long; attnreport.measures.rollout(run) makes it."

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.errors import InvalidMeasure
-from attnreport.measures.rows import rows_of
-from attnreport.run import Run
+from attnreport.measures.reduced_rows import ReducedRows
+from attnreport.measures.rows import nothing, rows_of
+from attnreport.reduced import Reduced
+from attnreport.run import Attention, Run
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Level = Literal["attention", "run"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Exact = TypeVar("_Exact", bound=Callable[..., Scores])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,7 @@ class Measured:
 
 
 _MEASURES: dict[str, Measure] = {}
+_EXACT: dict[str, Callable[[Attention, ReducedRows], Scores]] = {}
 
 
 def measure(  # noqa: PLR0913 - every argument is a line of the explanation that the page shows
@@ -141,6 +145,20 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
     return register
 
 
+def exact(name: str) -> Callable[[_Exact], _Exact]:
+    """Register what takes the measure ``name`` of an attention that was reduced.
+
+    The function takes the ``Attention`` and its ``ReducedRows`` and returns ``(head,)``. A measure
+    without one is NaN there.
+    """
+
+    def register(function: _Exact) -> _Exact:
+        _EXACT[name] = function
+        return function
+
+    return register
+
+
 def known_measures() -> Mapping[str, Measure]:
     """Return every registered measure by name, in the order of registration."""
     return dict(_MEASURES)
@@ -178,8 +196,16 @@ def head_scores(run: Run, name: str, **options: Any) -> Measured:
     if found.level == "run":
         raw = list(found.function(run, **options))
     else:
-        raw = [found.function(attention, **options) for attention in run.attentions]
-    rows = [rows_of(attention) for attention in run.attentions]
+        raw = [
+            found.function(attention, **options)
+            if attention.reduced is None
+            else _exact_scores(name, attention, attention.reduced)
+            for attention in run.attentions
+        ]
+    rows = [
+        rows_of(attention) if attention.reduced is None else ReducedRows.of(attention.reduced)
+        for attention in run.attentions
+    ]
     return Measured(
         name=name,
         values=_checked(name, raw, run),
@@ -195,6 +221,13 @@ def all_head_scores(run: Run, **options: Any) -> dict[str, Measured]:
         for name, found in _MEASURES.items()
         if set(found.needs) <= set(options)
     }
+
+
+def _exact_scores(name: str, attention: Attention, reduced: Reduced) -> Scores:
+    function = _EXACT.get(name)
+    if function is None:
+        return nothing(attention)
+    return function(attention, ReducedRows.of(reduced))
 
 
 def _checked(name: str, raw: list[Any], run: Run) -> tuple[Scores, ...]:

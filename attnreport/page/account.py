@@ -66,9 +66,26 @@ def warnings(run: Run) -> tuple[Notice, ...]:
                 "They are marked under “What was captured”, each with its reason.",
             )
         )
+    found += _reduced(run)
     for attention in run.attentions:
         found += _warnings_of(attention)
     return tuple(found)
+
+
+def _reduced(run: Run) -> list[Notice]:
+    """Say that positions were joined as they were captured, so that no more of them is there."""
+    layers = [each for each in run.attentions if each.reduced is not None]
+    if not layers:
+        return []
+    block = max(each.reduced.block for each in layers if each.reduced is not None)
+    return [
+        Notice(
+            f"There were too many weights to keep: every {block} neighbouring positions of "
+            f"{_count(len(layers), 'layer')} were joined to one.",
+            "Weights of joined keys are added up and of joined queries averaged; measures that "
+            "need every single weight are left out. More memory (--max-memory) keeps more.",
+        )
+    ]
 
 
 def _warnings_of(attention: Attention) -> list[Notice]:

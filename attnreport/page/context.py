@@ -11,7 +11,7 @@ from typing import Any
 
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
-from attnreport.measures import Measure, NotableHead, known_measures, left_out
+from attnreport.measures import Measure, NotableHead, is_reduced, known_measures, left_out
 from attnreport.page.account import (
     Fact,
     LedgerRow,
@@ -151,7 +151,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
             *run.provenance.notes,
             *left_out(run),
             *form.reductions,
-            *([] if form.reductions else [UNREDUCED]),
+            *([] if form.reductions or is_reduced(run) else [UNREDUCED]),
         ),
         document={
             **document(drawn, packed, scores, place, form.block),

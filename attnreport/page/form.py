@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attnreport.joining import SHORTEST
 from attnreport.measures import (
     JoinedMap,
     Measured,
@@ -12,7 +13,6 @@ from attnreport.measures import (
     joined_maps,
     notable_heads,
 )
-from attnreport.page.joining import SHORTEST
 from attnreport.page.pack import Packed
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.run import Run

@@ -10,12 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnreport.axis import Axis, Box, Position, Span
+from attnreport.axis import Axis
+from attnreport.joining import joined_axis, members, summed
 from attnreport.measures import JoinedMap
-from attnreport.run import Attention, Run, Weights
-
-# A sequence this short is never joined: nothing would be left to see.
-SHORTEST = 16
+from attnreport.run import Attention, Run
 
 
 def joined_run(run: Run, block: int) -> Run:
@@ -47,59 +45,25 @@ def joined_map(found: JoinedMap, block: int) -> JoinedMap:
     queries, keys = joined_axis(found.queries, block), joined_axis(found.keys, block)
     values = found.values
     if len(keys) != len(found.keys):
-        values = _summed(values, block, axis=2)
+        values = summed(values, block, axis=2)
     if len(queries) != len(found.queries):
-        values = _summed(values, block, axis=1) / _members(len(found.queries), block)[:, None]
+        values = summed(values, block, axis=1) / members(len(found.queries), block)[:, None]
     return replace(found, queries=queries, keys=keys, values=values.astype(np.float32))
-
-
-def joined_axis(axis: Axis, block: int) -> Axis:
-    """Return an axis of every ``block`` neighbours of this one; a short one as it is."""
-    if len(axis) <= SHORTEST:
-        return axis
-    positions = axis.positions
-    starts = range(0, len(positions), block)
-    return replace(
-        axis, positions=tuple(_position(positions[start : start + block]) for start in starts)
-    )
-
-
-def _position(members: tuple[Position, ...]) -> Position:
-    first, last = members[0], members[-1]
-    if first is last:
-        return first
-    return replace(
-        first,
-        label=f"{first.label}…{last.label}",
-        span=_span([member.span for member in members if member.span]),
-        box=_box([member.box for member in members if member.box]),
-    )
-
-
-def _span(spans: list[Span]) -> Span | None:
-    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
-
-
-def _box(boxes: list[Box]) -> Box | None:
-    if not boxes:
-        return None
-    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-    return (min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def _joined(attention: Attention, queries: Axis, keys: Axis, block: int) -> Attention:
     weights, sink, normalised = attention.weights, attention.sink, attention.normalised
     if len(keys) != weights.shape[2]:
-        weights = _summed(weights, block, axis=2)
+        weights = summed(weights, block, axis=2)
         if not normalised:
-            weights = weights / _members(attention.weights.shape[2], block)
+            weights = weights / members(attention.weights.shape[2], block)
     if len(queries) != weights.shape[1]:
-        count = _members(weights.shape[1], block)
+        count = members(weights.shape[1], block)
         # A row of zeros saw nothing: averaged with one that did, it makes a row of less than 1.
         seen = (attention.weights != 0).any(axis=2)
         normalised = normalised and bool((seen.all(axis=1) | ~seen.any(axis=1)).all())
-        weights = _summed(weights, block, axis=1) / count[:, None]
-        sink = None if sink is None else (_summed(sink, block, axis=1) / count).astype(np.float32)
+        weights = summed(weights, block, axis=1) / count[:, None]
+        sink = None if sink is None else (summed(sink, block, axis=1) / count).astype(np.float32)
     weights = np.where(np.isfinite(weights), np.minimum(weights, 1), weights).astype(np.float32)
     return replace(
         attention,
@@ -109,16 +73,3 @@ def _joined(attention: Attention, queries: Axis, keys: Axis, block: int) -> Atte
         sink=sink,
         normalised=normalised,
     )
-
-
-def _summed(values: Weights, block: int, axis: int) -> Weights:
-    starts = np.arange(0, values.shape[axis], block)
-    with np.errstate(invalid="ignore"):  # ∞ − ∞ stays NaN, which is drawn as such
-        total: Weights = np.add.reduceat(values, starts, axis=axis)
-    return total
-
-
-def _members(length: int, block: int) -> Weights:
-    """Return how many positions each joined one has: the last may have fewer."""
-    starts = np.arange(0, length, block)
-    return np.minimum(block, length - starts).astype(np.float32)

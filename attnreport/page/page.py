@@ -21,9 +21,10 @@ from markupsafe import Markup
 import attnreport
 from attnreport.charts.theme import unchecked
 from attnreport.errors import OutputError
+from attnreport.joining import SHORTEST
 from attnreport.page.context import PageContext, context
 from attnreport.page.form import Form, MeasuredRun
-from attnreport.page.joining import SHORTEST, joined_run
+from attnreport.page.joining import joined_run
 from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
 from attnreport.page.vega import bundle

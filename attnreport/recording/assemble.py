@@ -5,13 +5,16 @@ Knows sequences and lengths; has no torch function in it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import array_without, padding_of, without
@@ -55,7 +58,7 @@ def assemble(watch: Watch) -> Assembled:
     return Assembled(
         tuple(without(attention, cuts) for attention in attentions),
         tuple(ledger),
-        notes,
+        (*notes, *([watch.memory.note] if watch.memory.note else [])),
         tuple(
             None if gradient is None else array_without(gradient, attention, cuts)
             for gradient, attention in zip(gradients, attentions, strict=True)
@@ -64,7 +67,7 @@ def assemble(watch: Watch) -> Assembled:
 
 
 def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, Attention | None]:
-    _, length, width = found.weights.shape
+    _, length, width = found.shape
     reasons = list(found.reasons)
     if found.queries is None or found.keys is None:
         reasons.append("no input could be followed to its queries or keys")
@@ -75,31 +78,55 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
     reasons += [misfit for side in sides if (misfit := axes.misfit(*side))]
     if call > 1:
         reasons.append(f"call {call} of this module")
-    if not found.weights.size:
+    if not math.prod(found.shape):
         reasons = ["it has no positions: nothing to show", *reasons]
         return LedgerEntry(found.name, found.call, None, "; ".join(reasons)), None
     try:
-        attention = Attention(
-            weights=found.weights,
-            name=found.name,
-            layer=layer,
-            kind=_kind(found),
-            queries=axes.of(found.queries, length, found.query_part),
-            keys=axes.of(found.keys, width, found.key_part),
-            dtype=found.dtype,
-            residual=found.residual,
-            sink=found.sink,
-            normalised=found.normalised,
+        attention = _attention(
+            found,
+            layer,
+            axes.of(found.queries, length, found.query_part),
+            axes.of(found.keys, width, found.key_part),
         )
     except InvalidRun as error:
         # A recorder that broke the contract must not cost the user the other layers.
         return LedgerEntry(found.name, found.call, None, str(error)), None
+    if found.reduction is not None:
+        reasons.append(f"every {found.reduction.block} neighbouring positions are joined")
     return LedgerEntry(found.name, found.call, layer, "; ".join(reasons)), attention
+
+
+def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention:
+    reduction = found.reduction
+    attention = partial(
+        Attention,
+        name=found.name,
+        layer=layer,
+        kind=_kind(found),
+        dtype=found.dtype,
+        residual=found.residual,
+    )
+    if reduction is None:
+        return attention(
+            weights=found.weights,
+            queries=queries,
+            keys=keys,
+            sink=found.sink,
+            normalised=found.normalised,
+        )
+    return attention(
+        weights=reduction.weights(normalised=found.normalised),
+        queries=reduction.joined(queries),
+        keys=reduction.joined(keys),
+        sink=reduction.joined_sink(),
+        normalised=found.normalised and reduction.whole_rows(),
+        reduced=reduction.exact(queries, keys, normalised=found.normalised),
+    )
 
 
 def _kind(found: Found) -> Kind:
     if found.queries is None and found.keys is None:
-        return "self" if found.weights.shape[1] == found.weights.shape[2] else "cross"
+        return "self" if found.shape[1] == found.shape[2] else "cross"
     return "self" if found.queries is found.keys else "cross"
 
 

@@ -27,6 +27,7 @@ from attnreport.recording import (  # noqa: F401 - each registers what it reads
 from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.kernels import kernels_seen_by
+from attnreport.recording.memory import MAX_MEMORY
 from attnreport.recording.origin import complete
 from attnreport.recording.selection import Selection
 from attnreport.recording.watch import Watch
@@ -83,6 +84,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
     gradients: bool = False,
     layers: Sequence[int | str] | None = None,
     heads: Sequence[int] | None = None,
+    max_memory: int | None = MAX_MEMORY,
 ) -> Iterator[Recording]:
     """Record the attention of every call of ``model`` inside the block.
 
@@ -99,6 +101,9 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
             in the order in which they first run, or patterns of module paths, e.g.
             ``"decoder.*"``. All of them without.
         heads: which heads to keep of each, by number. All of them without.
+        max_memory: how many bytes the kept weights may take. Over it neighbouring positions are
+            joined as they come, and the run says so; ``Attention.reduced`` then holds what is
+            exact. None keeps all, and so does ``gradients``.
 
     Raises:
         InvalidInput: an argument is not of this form.
@@ -115,6 +120,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         example,
         gradients=gradients,
         selection=Selection(layers, heads),
+        max_memory=None if gradients else _checked_memory(max_memory),
     )
     with contextlib.ExitStack() as stack:
         notes = _run_compiled_parts_eagerly(model, stack)
@@ -142,6 +148,12 @@ def _checked(
         named = axis if isinstance(axis, Axis) else Axis.of_labels(_axis_name(place, axes), axis)
         checked.append((tensor, named))
     return checked
+
+
+def _checked_memory(size: Any) -> int | None:
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise InvalidInput(f"capture: expected max_memory in bytes, or None, got {size!r}")
+    return size
 
 
 def _axis_name(place: int, axes: Sequence[Any]) -> str:

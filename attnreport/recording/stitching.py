@@ -27,7 +27,9 @@ def stitch(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
     """Return what was seen, with the steps of each generation as one, at the first step's place."""
     calls: dict[tuple[object, ...], list[int]] = {}
     for place, found in enumerate(seen):
-        if not isinstance(found, LedgerEntry) and found.query_part is None:
+        if isinstance(found, LedgerEntry) or found.reduction is not None:
+            continue
+        if found.query_part is None:
             calls.setdefault((found.name, found.queries, found.keys), []).append(place)
     stitched: dict[int, Found] = {}
     gone: set[int] = set()

@@ -24,8 +24,10 @@ from attnreport.recording import following
 from attnreport.recording.apart import without_modes
 from attnreport.recording.exported import torch_function_of
 from attnreport.recording.laying import Part
+from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
 from attnreport.recording.places import remember
+from attnreport.recording.reducing import Reduction
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
@@ -39,7 +41,7 @@ class Found:
     Attributes:
         name: module path.
         call: what computed it.
-        weights: ``(head, query, key)`` float32.
+        weights: ``(head, query, key)`` float32; empty where they were reduced.
         queries: the sequence of the rows, where it could be followed.
         keys: the sequence of the columns.
         dtype: precision of the computation.
@@ -51,6 +53,7 @@ class Found:
         key_part: the same of the columns.
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
         heads: which heads of the layer were kept, where not all.
+        reduction: what is kept where all weights would have taken too much memory.
     """
 
     name: str
@@ -67,6 +70,12 @@ class Found:
     key_part: Part | None = None
     gradient: NDArray[np.float32] | None = None
     heads: list[int] | None = None
+    reduction: Reduction | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return how many heads, queries and keys there are."""
+        return self.weights.shape if self.reduction is None else self.reduction.shape
 
 
 class Watch(TorchFunctionMode):
@@ -78,12 +87,13 @@ class Watch(TorchFunctionMode):
         example: which example of the batch is kept.
         gradients: whether gradients at the weights are wanted.
         selection: which layers and heads are kept.
+        max_memory: how many bytes of weights are kept at most; None for all.
 
     Attributes:
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is kept has defaults
         self,
         model: torch.nn.Module,
         axes: Sequence[tuple[torch.Tensor, Axis]],
@@ -91,6 +101,7 @@ class Watch(TorchFunctionMode):
         *,
         gradients: bool = False,
         selection: Selection | None = None,
+        max_memory: int | None = None,
     ) -> None:
         super().__init__()
         self.names = Names(model)
@@ -98,6 +109,7 @@ class Watch(TorchFunctionMode):
         self.example = example
         self.gradients = gradients
         self.selection = selection or Selection()
+        self.memory = Memory(max_memory)
         self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
         self.thread = threading.get_ident()
@@ -223,6 +235,7 @@ class Watch(TorchFunctionMode):
             found.weights = found.weights[heads]
             found.sink = None if found.sink is None else found.sink[heads]
         self.found.append(found)
+        self.memory.take(found)
 
     def miss(self, call: str, reason: str) -> None:
         """Write down why an attention that was seen gave nothing."""

@@ -34,6 +34,7 @@ class Request:
         revision: branch, tag or commit of a hub id.
         trust_remote_code: whether Python files that come with a checkpoint may run.
         allow_pickle: whether weights that are pickled may be opened.
+        max_memory: how many bytes of weights to keep; over it positions are joined.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Request:
     revision: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    max_memory: int = 2_000_000_000
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from runs import small_run, softmax
 from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.charts import picture
 from attnreport.errors import OutputError
-from attnreport.page.joining import joined_axis, joined_run
+from attnreport.joining import joined_axis
+from attnreport.page.joining import joined_run
 from attnreport.page.pack import PLANS, characters, pack
 from attnreport.page.refining import refined, refinement
 

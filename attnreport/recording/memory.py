@@ -1,0 +1,90 @@
+"""Hold what is kept of a capture within a stated amount of memory.
+
+Weights are kept whole while they fit. When they no longer do, every two neighbouring positions are
+joined, in all layers alike, and two of those again, until they fit. Knows sizes; no formulas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from attnreport.joining import SHORTEST
+from attnreport.recording.apart import quietly
+from attnreport.recording.reducing import Reduction
+
+if TYPE_CHECKING:
+    from attnreport.recording.watch import Found
+
+# What is kept by default, in bytes.
+MAX_MEMORY = 2_000_000_000
+# Positions joined to one at most: more would leave nothing to see.
+_COARSEST = 64
+_NONE = np.empty((0, 0, 0), np.float32)
+
+
+class Memory:
+    """Keep attentions, and reduce them all alike where they take more than is allowed.
+
+    Args:
+        limit: how many bytes may be kept; None for all there are.
+
+    Attributes:
+        whole: how many bytes all weights together have.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._held: list[Found] = []
+        self._block = 1
+        self.whole = 0
+
+    def take(self, found: Found) -> None:
+        """Count one more attention, and reduce it like the others."""
+        self.whole += found.weights.nbytes
+        if self._limit is None:
+            return
+        self._held.append(found)
+        self._reduce(found)
+        while self._used() > self._limit and self._block < _COARSEST:
+            self._block *= 2
+            for each in self._held:
+                self._reduce(each)
+
+    def _used(self) -> int:
+        return sum(
+            found.weights.nbytes + (found.reduction.nbytes if found.reduction else 0)
+            for found in self._held
+        )
+
+    def _reduce(self, found: Found) -> None:
+        """Join so many positions as in all others."""
+        if self._block == 1:
+            return
+        if found.reduction is None:
+            if max(found.weights.shape[1:]) <= SHORTEST:
+                return
+            with quietly(torch.from_numpy(found.weights)):
+                found.reduction = Reduction(found.weights, found.sink)
+            found.weights = _NONE
+        while found.reduction.block < self._block:
+            found.reduction.coarsen()
+
+    @property
+    def note(self) -> str:
+        """Return what was done, for the run's notes; empty where all is kept."""
+        if self._block == 1 or self._limit is None:
+            return ""
+        return (
+            f"All weights take {_megabytes(self.whole)}, more than the {_megabytes(self._limit)} "
+            f"allowed: every {self._block} neighbouring positions were joined to one while they "
+            f"were captured, in sequences of more than {SHORTEST}. Weights of joined keys are "
+            "added up, weights of joined queries averaged. Exact are the eight largest weights of "
+            "every row, the sums of rows and columns, and the measures that are shown."
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

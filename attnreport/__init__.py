@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from attnreport.axis import Axis, Position
 from attnreport.call import Call
 from attnreport.errors import AttentionNotFound, AttnreportError
+from attnreport.pixels import Pixels
 from attnreport.run import Attention, LedgerEntry, Provenance, Run
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Axis",
     "Call",
     "LedgerEntry",
+    "Pixels",
     "Position",
     "Provenance",
     "Recording",

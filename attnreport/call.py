@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnreport.axis import Axis
+from attnreport.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class Call:
         args: positional arguments of ``model(...)``.
         kwargs: keyword arguments of ``model(...)``.
         axes: pairs of an input tensor, shape ``(batch, position, …)``, and the axis that describes
-            its positions. Capture follows each tensor through the model to learn which attention
-            has which sequence as its queries and keys.
+            its positions; or of a tensor that holds a picture and its ``Pixels``. Capture follows
+            each tensor through the model to learn which attention has which sequence as its
+            queries and keys, and for a picture, what each position of every layer was made of.
         notes: what was done to INPUT on the way, in words for the page; e.g. that it was cut.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    axes: tuple[tuple[Any, Axis], ...] = ()
+    axes: tuple[tuple[Any, Axis | Pixels], ...] = ()
     notes: tuple[str, ...] = ()

@@ -19,7 +19,18 @@ PACKAGE = Path(attnreport.__file__).parent
 LONGEST = 400
 
 FLOORS = (
-    {"axis", "call", "errors", "files", "joining", "picture", "reduced", "run", "runfile"},
+    {
+        "axis",
+        "call",
+        "errors",
+        "files",
+        "joining",
+        "picture",
+        "pixels",
+        "reduced",
+        "run",
+        "runfile",
+    },
     {"demos", "measures", "recording", "sources"},
     {"charts"},
     {"page"},

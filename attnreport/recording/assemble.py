@@ -72,10 +72,12 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
     if found.queries is None or found.keys is None:
         reasons.append("no input could be followed to its queries or keys")
     sides = (
-        (found.queries, length, found.query_part, "queries"),
-        (found.keys, width, found.key_part, "keys"),
+        (found.query_axis, found.queries, length, found.query_part, "queries"),
+        (found.key_axis, found.keys, width, found.key_part, "keys"),
     )
-    reasons += [misfit for side in sides if (misfit := axes.misfit(*side))]
+    for known, stream, count, part, side in sides:
+        if known is None and (misfit := axes.misfit(stream, count, part, side)):
+            reasons.append(misfit)
     if call > 1:
         reasons.append(f"call {call} of this module")
     if not math.prod(found.shape):
@@ -85,8 +87,8 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         attention = _attention(
             found,
             layer,
-            axes.of(found.queries, length, found.query_part),
-            axes.of(found.keys, width, found.key_part),
+            found.query_axis or axes.of(found.queries, length, found.query_part),
+            found.key_axis or axes.of(found.keys, width, found.key_part),
         )
     except InvalidRun as error:
         # A recorder that broke the contract must not cost the user the other layers.

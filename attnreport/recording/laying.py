@@ -53,7 +53,9 @@ class Axes:
         return self._axes[name, part]
 
     def misfit(self, stream: Stream | None, length: int, part: Part | None, side: str) -> str:
-        """Say that an axis was given and its length is another; empty where it fits."""
+        """Say that what was given says nothing of these positions; empty where it does."""
+        if stream is not None and stream.pictured:
+            return f"where its {side} lie in the picture could not be followed: they are numbered"
         if stream is None or stream.axis is None or len(stream.axis) == length:
             return ""
         if part is not None and _known(stream.axis, part):

@@ -144,7 +144,7 @@ def multi_head_attention_forward(
         return reading
 
     batch = call.query.shape[1] if batched else 1
-    seen = _Seen("multi_head_attention_forward", call.query, call.key, output[0], batch)
+    seen = _Seen("multi_head_attention_forward", call.query, call.key, output[0], batch, pick)
     _record(watch, seen, read)
 
 
@@ -198,7 +198,9 @@ def native_multi_head_attention(
         return _Reading(weights, mixed, _dense(output[0], watch.example))
 
     batch = call.query.size(0)
-    seen = _Seen("_native_multi_head_attention", call.query, call.query, output[0], batch)
+    seen = _Seen(
+        "_native_multi_head_attention", call.query, call.query, output[0], batch, _of(watch)
+    )
     _record(watch, seen, read)
 
 
@@ -219,7 +221,9 @@ def transformer_encoder_layer(
 
     batch = call.src.size(0)
     seen = _Seen(
-        "_transformer_encoder_layer_fwd", call.src, call.src, output, batch, call.qkv_weight
+        "_transformer_encoder_layer_fwd",
+        *(call.src, call.src, output, batch),
+        *(_of(watch), call.qkv_weight),
     )
     _record(watch, seen, read)
 
@@ -284,13 +288,17 @@ class _Reading:
 
 @dataclass
 class _Seen:
-    """Hold what a call is called, its sequences, its batch, and a parameter of its module."""
+    """Hold what a call is called, its sequences, its batch, and a parameter of its module.
+
+    ``pick`` takes one example, ``(position, width)``, out of a sequence.
+    """
 
     call: str
     query: torch.Tensor
     key: torch.Tensor
     output: torch.Tensor
     batch: int
+    pick: Arrange
     owner: torch.Tensor | None = None
 
 
@@ -319,6 +327,8 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         dtype=str(seen.query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],
+        query_axis=watch.axis_along(seen.query, seen.pick),
+        key_axis=watch.axis_along(seen.key, seen.pick),
     )
     if seen.query.is_nested:
         # A nested tensor holds the positions before the padding, and nothing else.
@@ -330,6 +340,10 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
     watch.keep(found)
     if reading.gradient is not None:
         await_gradient(watch, found, seen.output, reading.gradient)
+
+
+def _of(watch: Watch) -> Arrange:
+    return lambda tensor: tensor[watch.example]
 
 
 def _heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from attnreport.axis import Axis
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import Followed
 from attnreport.recording.gradients import Arrange, await_gradient
@@ -86,6 +87,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         dtype=str(product.weights.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[*layout.reasons, *followed.reasons],
+        query_axis=_rows_axis(watch, product, layout),
+        key_axis=watch.axis_along(product.source, layout.pick),
     )
     _judge_rows(found, followed, sums)
     watch.keep(found)
@@ -116,8 +119,18 @@ def _record_windows(
     with quietly(product.weights):
         parts = (product.weights, product.values, product.output)
         lay(found, pieces, *(part[pieces.own] for part in parts))
+    found.query_axis = found.key_axis = watch.axis_laid(
+        product.weights, lambda numbers: numbers[pieces.own.cpu()][:, 0], pieces.rows, pieces.length
+    )
     watch.keep(found)
     return True
+
+
+def _rows_axis(watch: Watch, product: Matrices, layout: Layout) -> Axis | None:
+    if product.rows is None:
+        return watch.axis_along(product.weights, layout.pick)
+    arrange = product.arrange or torch.clone
+    return watch.axis_along(product.rows, lambda numbers: layout.pick(arrange(numbers)))
 
 
 def _await_gradient(watch: Watch, found: Found, product: Matrices, layout: Layout) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.errors import AttentionNotFound, InvalidInput
+from attnreport.pixels import Pixels
 from attnreport.recording import (  # noqa: F401 - each registers what it reads
     flex,
     handwritten,
@@ -33,7 +34,7 @@ from attnreport.recording.selection import Selection
 from attnreport.recording.watch import Watch
 from attnreport.run import LedgerEntry, Provenance, Run, Weights
 
-AxisLike = Axis | Sequence[str]
+AxisLike = Axis | Pixels | Sequence[str]
 
 
 class Recording:
@@ -94,7 +95,9 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
     Args:
         model: any module; nothing in it needs to be set.
         axes: pairs of an input tensor, shape ``(batch, position, …)``, and its ``Axis`` or the
-            labels of its positions, e.g. ``Call.axes``. Without them positions are numbered.
+            labels of its positions, e.g. ``Call.axes``; or ``Pixels`` for a tensor that holds a
+            picture: then every layer's positions get the boxes that they were made of. Without
+            them positions are numbered.
         example: which example of a batch to keep, from 0.
         gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
         layers: which layers to keep, to hold memory: numbers, counted over the attention modules
@@ -133,7 +136,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
 
 def _checked(
     model: Any, axes: Sequence[tuple[torch.Tensor, AxisLike]], example: int
-) -> list[tuple[torch.Tensor, Axis]]:
+) -> list[tuple[torch.Tensor, Axis | Pixels]]:
     if not isinstance(model, torch.nn.Module):
         raise InvalidInput(f"capture: expected a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(example, int) or example < 0:
@@ -145,8 +148,7 @@ def _checked(
                 f"capture: axes[{place}]: expected a tensor and its axis, "
                 f"got {type(tensor).__name__}"
             )
-        named = axis if isinstance(axis, Axis) else Axis.of_labels(_axis_name(place, axes), axis)
-        checked.append((tensor, named))
+        checked.append((tensor, _described(tensor, axis, _axis_name(place, axes), place)))
     return checked
 
 
@@ -154,6 +156,17 @@ def _checked_memory(size: Any) -> int | None:
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InvalidInput(f"capture: expected max_memory in bytes, or None, got {size!r}")
     return size
+
+
+def _described(tensor: torch.Tensor, axis: AxisLike, name: str, place: int) -> Axis | Pixels:
+    if isinstance(axis, Pixels):
+        if not axis.fits(tuple(tensor.shape)):
+            raise InvalidInput(
+                f"capture: axes[{place}]: boxes of shape {axis.boxes.shape} do not fit a tensor "
+                f"of shape {tuple(tensor.shape)}"
+            )
+        return axis
+    return axis if isinstance(axis, Axis) else Axis.of_labels(name, axis)
 
 
 def _axis_name(place: int, axes: Sequence[Any]) -> str:

@@ -63,6 +63,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
             weights = softmax_weights(q, k, scale=scale, mask=mask, causal=is_causal)
             weights = weights.reshape(len(own), -1, *weights.shape[1:])
             lay(found, pieces, weights, value[own], output[own])
+        found.query_axis = found.key_axis = watch.axis_laid(
+            query, lambda numbers: numbers[own.cpu()][:, 0], pieces.rows, pieces.length
+        )
         watch.keep(found)
         return
     with quietly(query):
@@ -83,6 +86,8 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         dtype=_dtype(query),
         residual=residual,
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
+        query_axis=watch.axis_along(query, layout.pick),
+        key_axis=watch.axis_along(key, layout.pick),
     )
     watch.keep(found)
     if not dropout_p and weights.shape[1] == query.shape[-2]:

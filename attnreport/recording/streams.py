@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from attnreport.axis import Axis
+from attnreport.pixels import Pixels
 
 
 class Rank(IntEnum):
@@ -37,6 +38,7 @@ class Stream:
         axis: what its positions stand for, where somebody said so.
         batch: how many examples the input held; None where its shape does not tell.
         length: how many positions the input held; None where its shape does not tell.
+        pictured: whether it is a picture, whose positions are followed by their regions.
     """
 
     def __init__(
@@ -45,7 +47,10 @@ class Stream:
         axis: Axis | None = None,
         batch: int | None = None,
         length: int | None = None,
+        *,
+        pictured: bool = False,
     ) -> None:
+        self.pictured = pictured
         self.rank = rank
         self.axis = axis
         self.batch = batch
@@ -91,7 +96,9 @@ class Streams:
         model: parameters and buffers of this model are no inputs.
     """
 
-    def __init__(self, axes: Sequence[tuple[torch.Tensor, Axis]], model: torch.nn.Module) -> None:
+    def __init__(
+        self, axes: Sequence[tuple[torch.Tensor, Axis | Pixels]], model: torch.nn.Module
+    ) -> None:
         # Keyed by id: a dead tensor's id may be used again, so a tag is believed only while its
         # own tensor lives.
         self._tags: dict[int, Tag] = {}
@@ -101,7 +108,11 @@ class Streams:
             self._tags[id(tensor)] = Tag(tensor, stream, executed=name.rpartition(".")[0])
         for tensor, axis in axes:
             batch = tensor.shape[0] if tensor.dim() > 1 else None
-            stream = Stream(Rank.DESCRIBED, axis, batch, len(axis))
+            if isinstance(axis, Pixels):
+                batch = batch if tensor.dim() > 3 else None
+                stream = Stream(Rank.DESCRIBED, None, batch, pictured=True)
+            else:
+                stream = Stream(Rank.DESCRIBED, axis, batch, len(axis))
             self._tags[id(tensor)] = Tag(tensor, stream)
 
     def tag(self, tensor: torch.Tensor) -> Tag | None:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from attnreport.axis import Axis
+from attnreport.pixels import Pixels
 from attnreport.recording import following
 from attnreport.recording.apart import without_modes
 from attnreport.recording.exported import torch_function_of
@@ -28,6 +29,9 @@ from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
 from attnreport.recording.places import remember
 from attnreport.recording.reducing import Reduction
+from attnreport.recording.region_axes import RegionAxes
+from attnreport.recording.region_rules import follow as follow_regions
+from attnreport.recording.regions import Regions
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
@@ -54,6 +58,8 @@ class Found:
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
         heads: which heads of the layer were kept, where not all.
         reduction: what is kept where all weights would have taken too much memory.
+        query_axis: what the rows stand for, where their regions could be followed.
+        key_axis: the same of the columns.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Found:
     gradient: NDArray[np.float32] | None = None
     heads: list[int] | None = None
     reduction: Reduction | None = None
+    query_axis: Axis | None = None
+    key_axis: Axis | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,7 +104,7 @@ class Watch(TorchFunctionMode):
     def __init__(  # noqa: PLR0913 - what is kept has defaults
         self,
         model: torch.nn.Module,
-        axes: Sequence[tuple[torch.Tensor, Axis]],
+        axes: Sequence[tuple[torch.Tensor, Axis | Pixels]],
         example: int,
         *,
         gradients: bool = False,
@@ -106,6 +114,8 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.names = Names(model)
         self.streams = Streams(axes, model)
+        self.regions = Regions(axes, model)
+        self._region_axes = RegionAxes(self.regions)
         self.example = example
         self.gradients = gradients
         self.selection = selection or Selection()
@@ -165,13 +175,19 @@ class Watch(TorchFunctionMode):
         if isinstance(function, torch._ops.OpOverload):
             plain = torch_function_of(function)
         remember(self.streams, plain, args, kwargs, output)
-        record = recorder_of(plain)
+        call = following.Called(plain, args, kwargs, output, function)
+        self._record(call, tags)
+        if self.regions.active:
+            follow_regions(self.regions, call)
+
+    def _record(self, call: following.Called, tags: list[Tag]) -> None:
+        record = recorder_of(call.function)
         if record is not None:
             # A backward pass may compute a checkpointed forward again: it was seen already.
             if torch._C._current_graph_task_id() == -1:
-                record(self, output, *args, **kwargs)
+                record(self, call.output, *call.args, **call.kwargs)
         elif any(tag.weights is not None for tag in tags):
-            following.follow(self, following.Called(plain, args, kwargs, output, function))
+            following.follow(self, call)
 
     def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
         tags = []
@@ -220,6 +236,22 @@ class Watch(TorchFunctionMode):
             self._unwanted.add(name)
             self.found.append(LedgerEntry(name, call, None, "it was not selected"))
         return None
+
+    def axis_along(
+        self, tensor: torch.Tensor, pick: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Axis | None:
+        """Return the axis of one side of an attention; arguments as in ``Regions.along``."""
+        return self._region_axes.of(self.regions.along(tensor, pick))
+
+    def axis_laid(
+        self,
+        tensor: torch.Tensor,
+        pick: Callable[[torch.Tensor], torch.Tensor],
+        rows: torch.Tensor,
+        length: int,
+    ) -> Axis | None:
+        """Return the axis of a sequence in pieces; arguments as in ``Regions.laid``."""
+        return self._region_axes.of(self.regions.laid(tensor, pick, rows, length))
 
     def keep(self, found: Found) -> None:
         """Take what a recorder found, or the heads of it that are selected."""

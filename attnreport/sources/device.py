@@ -12,6 +12,7 @@ import torch
 
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption
+from attnreport.pixels import Pixels
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -80,13 +81,20 @@ def move_call(call: Call, device: torch.device) -> Call:
 
 
 def check_axes(call: Call) -> None:
-    """Raise ``InvalidInput`` where an axis is not as long as the tensor it describes.
+    """Raise ``InvalidInput`` where an axis or boxes do not fit the tensor they describe.
 
     How many positions a picture ``(batch, channel, …)`` becomes, the model says later: capture
     checks that against every attention.
     """
     for tensor, axis in call.axes:
         shape = tuple(tensor.shape)
+        if isinstance(axis, Pixels):
+            if axis.fits(shape):
+                continue
+            raise InvalidInput(
+                f"{axis.name!r} describes pixels by boxes of shape {axis.boxes.shape}, which do "
+                f"not fit a tensor of shape {shape}"
+            )
         if tensor.is_floating_point() and len(shape) > 3:
             continue
         if len(shape) < 2 or shape[1] != len(axis):

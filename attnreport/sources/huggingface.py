@@ -32,6 +32,7 @@ from attnreport.sources.text import read_text
 from attnreport.sources.text_call import text_call
 from attnreport.sources.tokens import JOIN
 from attnreport.sources.vision import Inputs, asks_for_picture, open_picture, picture_call
+from attnreport.sources.vision_prompt import image_token
 
 _SHOWN_KEYS = 3
 
@@ -74,8 +75,9 @@ def _open_with_picture(
 ) -> Source:
     """Do what ``open_source`` does, for a model that looks at a picture."""
     path, opened = open_picture(request, model_class.__name__)
-    processor = _open_processor(transformers, request)
-    reads = Inputs.of(model_class).text
+    within = image_token(config) is not None
+    processor = _open_processor(transformers, request, within_prompt=within)
+    reads = Inputs.of(model_class).text and not within
     tokenizer = _open_tokenizer(transformers, request) if reads else None
     seed_everything(request.seed)
     model, notes = _open_model(transformers, request, config, dtype)
@@ -84,7 +86,11 @@ def _open_with_picture(
     return assemble(request, model.to(request.device), call, input_text=shown, notes=notes)
 
 
-def _open_processor(transformers: ModuleType, request: Request) -> Any:
+def _open_processor(transformers: ModuleType, request: Request, *, within_prompt: bool) -> Any:
+    """Return the image processor, or for a prompt that holds the picture, that of both."""
+    if within_prompt:
+        with _explained(request, "processor (processor_config.json)", InvalidInput):
+            return transformers.AutoProcessor.from_pretrained(request.model, **_where(request))
     with _explained(request, "image processor (preprocessor_config.json)", InvalidInput):
         return transformers.AutoImageProcessor.from_pretrained(request.model, **_where(request))
 

@@ -1,62 +1,30 @@
-"""Turn a picture into the call of a transformers model, and say what its positions are.
+"""Turn a picture into the call of a transformers model, and say where its pixels lie.
 
-Families whose patches all look at each other, with class, distillation and register tokens in
-front. A family that is not listed runs all the same, and its positions are numbered: the page then
-says why nothing is laid over the picture. Knows nothing of how the model was opened.
+Which position of which layer holds which part of the picture is followed in the run, so that no
+family has to be known here. Knows nothing of how the model was opened.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from attnreport.axis import Axis, Position
+from attnreport.axis import Axis
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
 from attnreport.picture import Opened, read_picture
+from attnreport.pixels import Pixels
 from attnreport.sources.request import Request
 from attnreport.sources.text import file_named
 from attnreport.sources.tokens import encode
-from attnreport.sources.vision_boxes import UnknownGeometry, patches, placement
-from attnreport.sources.vision_prompt import has_image_token, prompt_with_patches
-
-Prefix = Callable[[Any], tuple[str, ...]]
-
-
-def _nothing(_: Any) -> tuple[str, ...]:
-    return ()
-
-
-def _class_token(_: Any) -> tuple[str, ...]:
-    return ("[CLS]",)
-
-
-def _distilled(_: Any) -> tuple[str, ...]:
-    return ("[CLS]", "[distillation]")
-
-
-def _registers(config: Any) -> tuple[str, ...]:
-    return ("[CLS]", *(f"[register {nth}]" for nth in range(config.num_register_tokens)))
-
-
-# By `model_type` of the vision config: what stands before the patches.
-_PREFIXES: dict[str, Prefix] = {
-    "beit": _class_token,
-    "clip_vision_model": _class_token,
-    "data2vec-vision": _class_token,
-    "deit": _distilled,
-    "dinov2": _class_token,
-    "dinov2_with_registers": _registers,
-    "ijepa": _nothing,
-    "siglip_vision_model": _nothing,
-    "vit": _class_token,
-    "vit_msn": _class_token,
-}
+from attnreport.sources.vision_boxes import Make, UnknownGeometry
+from attnreport.sources.vision_prompt import image_token, prompt_axis, with_image_token
+from attnreport.sources.vision_tiles import pixels_of
 
 
 @dataclass(frozen=True)
@@ -116,69 +84,50 @@ def picture_call(
     Args:
         request: what was asked for.
         model: in evaluation mode.
-        processor: the checkpoint's image processor.
+        processor: the checkpoint's image processor; where the prompt holds the picture, its
+            processor of pictures and texts.
         tokenizer: the checkpoint's; None for a model that takes no text.
         opened: the picture.
 
     Raises:
         InvalidInput: the processor cannot take the picture, or the tokenizer the text.
     """
-    pixels = _processed(processor, opened)
+    prompt, notes = request.prompt or "", opened.notes
+    make: Make = processor
+    if image_token(model.config) is not None:
+        prompt, more = with_image_token(model.config, processor, prompt)
+        notes += more
+        make = partial(processor, text=prompt)
+    inputs = _processed(make, opened)
     # A model in half precision wants its pixels so; the axis goes with the tensor that is used.
-    pixels = pixels.to(model.dtype)
-    notes = opened.notes
-    axes: list[tuple[torch.Tensor, Axis]] = []
+    inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+    axes: list[tuple[torch.Tensor, Axis | Pixels]] = []
     try:
-        axes.append((pixels, picture_axis(model, processor, opened)))
+        axes.append((inputs["pixel_values"], pixels_of(make, opened, inputs)))
     except UnknownGeometry as error:
         notes += (f"nothing can be laid over the picture: {error}",)
-    if tokenizer is None:
-        return Call(kwargs={"pixel_values": pixels}, axes=tuple(axes), notes=notes)
-    prompt = request.prompt or ""
-    if has_image_token(model.config):
-        if not axes:
-            raise InvalidInput(f"the prompt cannot hold the patches of the picture: {notes[-1]}")
-        inputs, text, more = prompt_with_patches(model.config, tokenizer, prompt, axes[0][1])
-        notes += more
-    else:
-        inputs, text = encode(tokenizer, prompt, name="text")
-    tensors = {name: torch.tensor([ids]) for name, ids in inputs.items()}
-    known = inspect.signature(model.forward).parameters
-    taken = {name: tensor for name, tensor in tensors.items() if name in known}
-    axes.append((taken["input_ids"], text))
-    return Call(kwargs={**taken, "pixel_values": pixels}, axes=tuple(axes), notes=notes)
+    if "input_ids" in inputs:
+        ids = inputs["input_ids"]
+        axes.append((ids, prompt_axis(processor.tokenizer, prompt, ids[0].tolist())))
+    elif tokenizer is not None:
+        encoded, axis = encode(tokenizer, prompt, name="text")
+        inputs |= {name: torch.tensor([ids]) for name, ids in encoded.items()}
+        axes.append((inputs["input_ids"], axis))
+    return Call(kwargs=_taken(model, inputs), axes=tuple(axes), notes=notes)
 
 
-def picture_axis(model: Any, processor: Any, opened: Opened) -> Axis:
-    """Return what the positions of the vision encoder are.
-
-    Raises:
-        UnknownGeometry: the family is not known, or its processor does something else.
-    """
-    config = getattr(model.config, "vision_config", None) or model.config
-    prefix = _PREFIXES.get(config.model_type)
-    if prefix is None:
-        raise UnknownGeometry(
-            f"where the patches of a {config.model_type} lie is not known to this version"
-        )
-    found = placement(processor, opened.image)
-    before = tuple(Position(label, role="special") for label in prefix(config))
-    positions = before + patches(found, _patch_size(config))
-    return Axis("picture", positions, picture=opened.picture)
+def _taken(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what of the inputs the model takes."""
+    parameters = inspect.signature(model.forward).parameters
+    return {name: value for name, value in inputs.items() if name in parameters}
 
 
-def _patch_size(config: Any) -> tuple[int, int]:
-    """Return width and height of a patch; a config gives height and width, or one for both."""
-    size = config.patch_size
-    height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    return int(width), int(height)
-
-
-def _processed(processor: Any, opened: Opened) -> torch.Tensor:
+def _processed(make: Make, opened: Opened) -> dict[str, Any]:
     try:
-        pixels = processor(images=opened.image, return_tensors="pt")["pixel_values"]
+        inputs = dict(make(images=opened.image, return_tensors="pt"))
     except Exception as error:
         raise InvalidInput(f"the processor cannot take the picture: {one_line(error)}") from error
+    pixels = inputs.get("pixel_values")
     if not isinstance(pixels, torch.Tensor):
         raise InvalidInput(f"the processor made {type(pixels).__name__}, expected a tensor")
-    return pixels
+    return inputs

@@ -43,19 +43,35 @@ def screenshot(page):
     return np.asarray(taken.convert("RGB"), dtype=float)
 
 
-def covered_at(page, size):
+def uncovered(page):
+    """The picture as it stands on the screen with nothing over it."""
+    slide(page, 0)
+    plain = screenshot(page)
+    slide(page, 80)
+    return plain
+
+
+def covered_at(page, size, plain=None):
     """Where the overlay covers most: the middle of it, in pixels of a picture of that size.
 
-    The same page without cover is taken away, so that only the overlay is left.
+    The same page without cover is taken away, so that only the overlay is left; ``plain`` is a
+    screenshot of it, where there is one already.
     """
     with_map = screenshot(page)
-    slide(page, 0)
-    changed = np.abs(with_map - screenshot(page)).sum(axis=2)
-    slide(page, 80)
+    changed = np.abs(with_map - (uncovered(page) if plain is None else plain)).sum(axis=2)
     rows, columns = np.nonzero(changed > 0.25 * changed.max())
     assert changed.max() > 60, "nothing was laid over the picture"
     height, width = changed.shape
     return (columns.mean() + 0.5) / width * size[0], (rows.mean() + 0.5) / height * size[1]
+
+
+def show_layer(page, layer, query):
+    """Go to another layer by the address, as a shared link does, and wait until it shows."""
+    page.evaluate(
+        "([layer, query]) => { location.hash = `view=overlay&layer=${layer}&query=${query}` }",
+        [layer, query],
+    )
+    page.wait_for_timeout(350)
 
 
 def slide(page, opacity):

@@ -10,8 +10,10 @@ from tiny_vision import FAMILIES, black_but, cropped, exact, stretched
 
 from attnreport.build import build_run
 from attnreport.errors import InvalidInput, InvalidOption
-from attnreport.sources import Request, open_source
-from attnreport.sources.vision_boxes import UnknownGeometry, patches, placement
+from attnreport.picture import Opened, Picture
+from attnreport.sources import Request, open_source, vision_tiles
+from attnreport.sources.vision_boxes import UnknownGeometry, placement
+from attnreport.sources.vision_tiles import pixels_of
 
 SIZES = {"square": (96, 96), "tall": (60, 131), "wide": (203, 77), "odd": (97, 53),
          "small": (31, 29)}  # fmt: skip
@@ -26,65 +28,86 @@ def brightness(pixels):
     return values[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).mean(axis=(1, 3))
 
 
+def patch_boxes(pixels, source, patch=8):
+    """The part of the source under each patch of pixels ``(…, y, x, 4)``; None for padding."""
+    rows, columns = (side // patch for side in pixels.shape[-3:-1])
+    cells = pixels.reshape(-1, *pixels.shape[-3:])[0][: rows * patch, : columns * patch]
+    cells = cells.reshape(rows, patch, columns, patch, 4)
+    low, high = cells.min(axis=(1, 3))[..., :2], cells.max(axis=(1, 3))[..., 2:]
+    low, high = low.clip(0), np.minimum(high, source)
+    boxes = np.concatenate([low, high], axis=-1).reshape(-1, 4)
+    return [tuple(box) if (box[2:] > box[:2]).all() else None for box in boxes]
+
+
+@pytest.mark.parametrize("how", ["computed", "measured"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", PROCESSORS)
-def test_what_shines_in_a_box_arrives_in_its_patch(kind, size):
+def test_what_shines_in_a_box_arrives_in_its_patch(kind, size, how, monkeypatch):
     """The reference is the real processor: it knows nothing of boxes."""
     processor = PROCESSORS[kind]()
     width, height = SIZES[size]
     black = Image.new("RGB", (width, height))
-    found = placement(processor, black)
-    dark = brightness(processor(images=black, return_tensors="pt")["pixel_values"])
-    positions = patches(found, (8, 8))
-    assert len(positions) == dark.size
+    arrived = processor(images=black, return_tensors="pt")
+    if how == "measured":
+        monkeypatch.setattr(vision_tiles, "placement", refuse)
+    pixels = pixels_of(processor, Opened(black, Picture.of(black), ()), arrived)
+    dark = brightness(arrived["pixel_values"])
+    boxes = patch_boxes(pixels.boxes, (width, height))
+    assert len(boxes) == dark.size
+    assert any(boxes)
+    for index, box in enumerate(boxes):
+        if box is None or round(box[2]) <= round(box[0]) or round(box[3]) <= round(box[1]):
+            continue
+        lit = black_but(width, height, box)
+        changed = brightness(processor(images=lit, return_tensors="pt")["pixel_values"]) - dark
+        assert int(changed.argmax()) == index, box
 
-    whole = [position for position in positions if position.box]
-    assert whole
-    for index, position in enumerate(positions):
-        if position.box is None:
-            assert position.label.endswith("(padding)")
-            continue
-        x0, y0, x1, y1 = position.box
-        if round(x1) <= round(x0) or round(y1) <= round(y0):
-            continue
-        lit = black_but(width, height, position.box)
-        arrived = brightness(processor(images=lit, return_tensors="pt")["pixel_values"]) - dark
-        assert int(arrived.argmax()) == index, position.label
+
+def refuse(make, image):
+    raise UnknownGeometry
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+@pytest.mark.parametrize("size", SIZES)
+def test_measured_boxes_are_the_computed_ones(kind, size):
+    """Two ways to the same places; ramps of 255 steps leave a thousandth of the side open."""
+    image = Image.new("RGB", SIZES[size])
+    opened = Opened(image, Picture.of(image), ())
+    computed = placement(PROCESSORS[kind](), image).boxes()
+    shape = (1, 3, *computed.shape[:2])
+    measured = vision_tiles._tiles(PROCESSORS[kind](), opened, shape).boxes[0, 0]
+    assert np.abs(measured - computed).max() < 0.3 + 0.004 * max(SIZES[size])
 
 
 def test_boxes_of_a_square_resize_are_even():
-    found = placement(exact(48), Image.new("RGB", (96, 24)))
-    first, *_, last = patches(found, (8, 8))
-    assert first.box == (0, 0, 16, 4)
-    assert last.box == (80, 20, 96, 24)
-    assert last.label == "row 5 column 5"
+    boxes = placement(exact(48), Image.new("RGB", (96, 24))).boxes()
+    assert tuple(boxes[0, 0]) == (0, 0, 2, 0.5)
+    assert tuple(boxes[47, 47]) == (94, 23.5, 96, 24)
 
 
 def test_boxes_of_a_centre_crop_begin_where_it_does():
     """By hand: 200 × 100 becomes 112 × 56, of which 32 … 80 across and 4 … 52 down is left."""
     found = placement(cropped(56, 48), Image.new("RGB", (200, 100)))
     assert (found.left, found.top) == (32, 4)
-    first = patches(found, (8, 8))[0]
-    assert first.box == pytest.approx((32 * 200 / 112, 4 * 100 / 56, 40 * 200 / 112, 12 * 100 / 56))
+    scale = 200 / 112
+    assert found.boxes()[0, 0] == pytest.approx((32 * scale, 4 * scale, 33 * scale, 5 * scale))
 
 
-def test_pixels_that_fill_no_patch_have_no_box():
-    found = placement(exact(48), Image.new("RGB", (48, 48)))
-    positions = patches(found, (10, 20))
-    assert len(positions) == 4 * 2
-    assert positions[-1].box == (30, 20, 40, 40)
-
-
-class Mirrored(transformers.ViTImageProcessorPil):
+class Twisted(transformers.ViTImageProcessorPil):
     """A processor that does what its configuration does not say."""
 
     def resize(self, image, size, **options):
-        return super().resize(image, size, **options)[:, :, ::-1].copy()
+        values = super().resize(image, size, **options)
+        return np.stack([np.roll(row, index, axis=1) for index, row in
+                         enumerate(values.swapaxes(0, 1))], axis=1)  # fmt: skip
 
 
-def test_a_processor_that_does_something_else_has_no_boxes():
-    with pytest.raises(UnknownGeometry, match="does not place the picture across"):
-        placement(Mirrored(size={"height": 48, "width": 48}), Image.new("RGB", (90, 90)))
+def test_a_processor_that_does_something_else_has_no_boxes(tmp_path):
+    image = Image.new("RGB", (90, 90))
+    processor = Twisted(size={"height": 48, "width": 48})
+    arrived = processor(images=image, return_tensors="pt")
+    with pytest.raises(UnknownGeometry, match="straight lines"):
+        pixels_of(processor, Opened(image, Picture.of(image), ()), arrived)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -103,18 +126,6 @@ def test_every_family_has_boxes_on_all_its_layers(checkpoint, tmp_path, family):
         assert all(position.box for position in axis.positions[len(before) :])
         assert (axis.picture.width, axis.picture.height) == (120, 80)
     assert run.provenance.input_text == "in.png"
-
-
-def test_a_family_that_is_not_known_has_no_boxes_and_says_so(tmp_path):
-    config = transformers.SwinConfig(
-        image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4
-    )
-    transformers.SwinModel(config).save_pretrained(tmp_path / "swin")
-    exact(32).save_pretrained(tmp_path / "swin")
-    Image.new("RGB", (40, 40)).save(tmp_path / "in.png")
-    run = build_run(Request(str(tmp_path / "swin"), str(tmp_path / "in.png")))
-    assert all(position.box is None for axis in run.axes for position in axis)
-    assert any("patches of a swin lie is not known" in note for note in run.provenance.notes)
 
 
 def test_a_text_is_refused_by_a_model_that_only_looks(checkpoint, tmp_path):

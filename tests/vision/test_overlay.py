@@ -9,56 +9,10 @@ import pytest
 from PIL import Image
 from planted import covered_at, grid_axis, planted_run, screenshot
 from playwright.sync_api import expect
-from tiny_vision import FAMILIES, save_family
 
 from attnreport import Axis, Position, Report, Run
 from attnreport.charts import overlay_palette, overlay_view
 from attnreport.page.overlays import overlays
-from attnreport.sources import Request, open_source
-
-SIZES = {"square": (160, 160), "tall": (90, 230), "wide": (240, 100), "odd": (131, 97)}
-CASES = [
-    *(("vit", size) for size in SIZES),
-    *(("dinov2_with_registers", size) for size in SIZES),
-    ("deit", "tall"), ("beit", "odd"), ("dinov2", "square"), ("clip", "wide"), ("siglip", "odd"),
-    ("wide", "tall"),
-]  # fmt: skip
-
-
-def planted_picture(size):
-    """A dark picture with one bright rectangle, a little off the middle; and its middle."""
-    width, height = size
-    values = np.full((height, width, 3), 25, dtype=np.uint8)
-    x, y = round(0.56 * width), round(0.41 * height)
-    half = max(3, min(width, height) // 16)
-    values[y - half : y + half, x - half : x + half] = 230
-    return Image.fromarray(values), (x, y)
-
-
-def brightest_patch(pixels, patch=8):
-    """Which 8 × 8 patch of what the model gets is brightest, counted row by row. Knows no box."""
-    values = pixels[0].mean(dim=0).numpy()
-    rows, columns = (side // patch for side in values.shape)
-    cut = values[: rows * patch, : columns * patch]
-    return int(cut.reshape(rows, patch, columns, patch).mean(axis=(1, 3)).argmax())
-
-
-@pytest.mark.parametrize(("family", "size"), CASES)
-def test_what_the_class_token_sees_is_covered(page_of, tmp_path, family, size):
-    """A bright spot goes through the real processor; attention to its patch covers the spot."""
-    image, middle = planted_picture(SIZES[size])
-    image.save(tmp_path / "in.png")
-    folder = save_family(family, tmp_path / family)
-    call = open_source(Request(str(folder), str(tmp_path / "in.png"))).call
-    ((pixels, axis),) = call.axes
-    key = len(FAMILIES[family][2]) + brightest_patch(pixels)
-    page = page_of(planted_run(axis, {0: key}), fragment="#view=overlay&query=0")
-
-    x, y = covered_at(page, image.size)
-    x0, y0, x1, y1 = axis.positions[key].box
-    assert abs(x - middle[0]) <= (x1 - x0) / 2 + 2
-    assert abs(y - middle[1]) <= (y1 - y0) / 2 + 2
-    assert (x, y) == pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=1.5)
 
 
 def test_a_click_on_a_patch_chooses_it(page_of):

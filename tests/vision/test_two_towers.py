@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from tiny_vision import SMALL, SQUARE, cropped, exact, words_tokenizer
+from tiny_vision import SMALL, SQUARE, cropped, exact, picture_tokenizer, words_tokenizer
 
 from attnreport.build import build_run
 from attnreport.errors import InvalidInput, InvalidOption
@@ -80,8 +80,11 @@ def llava(tmp_path):
         image_seq_length=36,
     )
     torch.manual_seed(0)
-    tokenizer = words_tokenizer("a", "cat", "sat", "<image>")
-    for part in (transformers.LlavaForConditionalGeneration(config).eval(), cropped(), tokenizer):
+    tokenizer = picture_tokenizer("a", "cat", "sat")
+    processor = transformers.LlavaProcessor(
+        cropped(), tokenizer, patch_size=8, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1)  # fmt: skip
+    for part in (transformers.LlavaForConditionalGeneration(config).eval(), processor):
         part.save_pretrained(tmp_path / "llava")
     return str(tmp_path / "llava")
 
@@ -114,7 +117,8 @@ def test_the_patches_of_the_prompt_hold_what_the_tower_made_of_them(llava, tmp_p
             changed.paste("white", tuple(round(side) for side in box))
         changed.save(tmp_path / "in.png")
         source = open_source(Request(llava, str(tmp_path / "in.png"), prompt="a <image> cat"))
-        axis = source.call.axes[1][1]
+        run = build_run(Request(llava, str(tmp_path / "in.png"), prompt="a <image> cat"))
+        axis = next(axis for axis in run.axes if axis.name == "prompt")
         found = []
         hook = source.model.model.language_model.register_forward_pre_hook(
             lambda _, __, kwargs, found=found: found.append(kwargs["inputs_embeds"]),

@@ -80,6 +80,13 @@ def black_but(width: int, height: int, box: tuple[float, float, float, float]) -
     return Image.fromarray(values)
 
 
+def picture_tokenizer(*names: str, special: tuple[str, ...] = ("<image>",)):
+    """A tokenizer of whole words that also knows tokens which stand for pictures, stuck or not."""
+    tokenizer = words_tokenizer(*names)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
+    return tokenizer
+
+
 def words_tokenizer(*names: str):
     """A tokenizer of whole words: ``names`` and an end token, id 0."""
     vocabulary = {name: index for index, name in enumerate(("<end>", *names))}

@@ -1,0 +1,129 @@
+"""From the regions of an attention's positions to its axis: boxes, labels, spans.
+
+Knows the book of regions; nothing of tensors' functions or models.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis, Box, Position
+from attnreport.pixels import Pixels
+from attnreport.recording.regions import UNKNOWN, Regions
+
+# How learned tokens are called on the page, by a word in the parameter's name.
+_TOKENS = {
+    "cls": "[CLS]",
+    "class": "[CLS]",
+    "dist": "[distillation]",
+    "reg": "[register {}]",
+    "storage": "[register {}]",
+    "mask": "[mask {}]",
+    "query": "query {}",
+    "queries": "query {}",
+}
+
+
+class RegionAxes:
+    """Make axes of regions, the same regions the same axis."""
+
+    def __init__(self, regions: Regions) -> None:
+        self._regions = regions
+        self._made: dict[bytes, Axis | None] = {}
+
+    def of(self, numbers: torch.Tensor | None) -> Axis | None:
+        """Return the axis of these positions ``(position,)``; None where none can be told."""
+        if numbers is None or not len(numbers):
+            return None
+        key = numbers.numpy().tobytes()
+        if key not in self._made:
+            self._made[key] = self._make(numbers)
+        return self._made[key]
+
+    def _make(self, numbers: torch.Tensor) -> Axis | None:
+        book = self._regions.book
+        boxes, kinds = book.read(numbers)
+        if bool((numbers == UNKNOWN).float().mean() > 0.5):
+            return None
+        whats = [book.origins[kind].what if kind >= 0 else None for kind in kinds[:, 0]]
+        pixels = next((what for what in whats if isinstance(what, Pixels)), None)
+        text = next((what for what in whats if isinstance(what, Axis)), None)
+        if pixels is not None and _is_one_place(boxes):
+            # Channels, or what was pooled over everything: no positions of a picture.
+            return None
+        if pixels is None and text is not None and [*kinds[:, 1]] == [*range(len(text))]:
+            return text
+        insides = [
+            _inside(what, box) if isinstance(what, Pixels) else None
+            for what, box in zip(whats, boxes, strict=True)
+        ]
+        labels = _grid_labels(boxes, kinds, np.array([box is not None for box in insides]))
+        positions = []
+        for place, what in enumerate(whats):
+            index = int(kinds[place, 1])
+            if isinstance(what, Pixels):
+                positions.append(_patch(what, insides[place], labels[place], index))
+            elif isinstance(what, Axis):
+                positions.append(what.positions[index])
+            elif isinstance(what, str):
+                positions.append(Position(_token(what, index), role="special"))
+            else:
+                word = "(not followed)" if numbers[place] == UNKNOWN else "(padding)"
+                positions.append(Position(f"{place} {word}", role="special"))
+        if text is not None:
+            return replace(
+                text,
+                positions=tuple(positions),
+                picture=text.picture if pixels is None else pixels.picture,
+            )
+        if pixels is None:
+            return Axis("learned", tuple(positions))
+        return Axis(pixels.name, tuple(positions), picture=pixels.picture)
+
+
+def _is_one_place(boxes: NDArray[np.float64]) -> bool:
+    own = boxes[~np.isnan(boxes[:, 0])]
+    return len(own) > 1 and bool((own == own[0]).all())
+
+
+def _grid_labels(
+    boxes: NDArray[np.float64], kinds: NDArray[np.int64], inside: NDArray[np.bool_]
+) -> list[str]:
+    """Return row and column of each box among those of its part, counted by their middles."""
+    labels = [""] * len(boxes)
+    middles = np.round((boxes[:, :2] + boxes[:, 2:]) / 2, 3)  # (position, x and y)
+    for origin, part in {(int(o), int(p)) for o, p in kinds}:
+        own = (kinds == (origin, part)).all(axis=1) & inside
+        columns, rows = (np.unique(middles[own, side], return_inverse=True)[1] for side in (0, 1))
+        for place, row, column in zip(np.flatnonzero(own), rows, columns, strict=True):
+            labels[place] = f"row {row} column {column}"
+    return labels
+
+
+def _patch(pixels: Pixels, box: Box | None, label: str, part: int) -> Position:
+    name = pixels.names[part] if 0 <= part < len(pixels.names) else ""
+    if box is None:
+        return Position(f"{name} (padding)".strip(), role="special")
+    return Position(f"{name} {label}".strip(), box=box)
+
+
+def _inside(pixels: Pixels, box: NDArray[np.float64]) -> Box | None:
+    """Return what of a box lies in the picture, or None where nothing does."""
+    width, height = pixels.picture.width, pixels.picture.height
+    x0, y0, x1, y1 = (float(side) for side in box)
+    cut = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
+    return cut if cut[0] < cut[2] and cut[1] < cut[3] else None
+
+
+def _token(name: str, index: int) -> str:
+    """Return what a learned token is called, from the name of the parameter it is a row of."""
+    last = name.removesuffix(".weight").rpartition(".")[2]
+    for word, label in _TOKENS.items():
+        if word in re.split(r"[^a-z]+", last.lower()) or last.lower().startswith(word):
+            return label.format(index)
+    return f"[{last} {index}]"

@@ -1,0 +1,169 @@
+"""Every family: what is lit in a position's box changes that position, and is covered on the page.
+
+The reference is the model itself. A spot is lit inside the box of one position and the picture goes
+through the real processor once more: the queries and keys that change most must be those whose
+boxes hold the spot, in every layer and stage, whatever the model merges, shifts, cuts or shuffles.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from families import FAMILIES, save
+from PIL import Image
+from planted import covered_at, show_layer, uncovered
+
+from attnreport import Attention, Run
+from attnreport.build import build_run
+from attnreport.sources import Request
+
+SIZES = {"square": (96, 96), "tall": (60, 131), "wide": (203, 77), "odd": (97, 53)}
+# What float32 weights differ by where nothing changed.
+NOISE = 2e-6
+FEW = 4
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A function that saves a family once and returns its folder."""
+    folders = {}
+
+    def folder_of(name):
+        if name not in folders:
+            folders[name] = save(name, tmp_path_factory.mktemp(name))
+        return folders[name]
+
+    return folder_of
+
+
+def run_of(folder, name, path, image):
+    image.save(path)
+    return build_run(Request(str(folder), str(path), prompt=FAMILIES[name].prompt))
+
+
+def boxed(axis):
+    return [place for place, position in enumerate(axis) if position.box]
+
+
+def textured(size):
+    """A dark picture in which no two places are alike."""
+    noise = np.random.default_rng(0).integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def lit(image, box):
+    """Return the picture with the middle of a box lit, and that middle."""
+    x0, y0, x1, y1 = box
+    across, down = max(1, (x1 - x0) / 4), max(1, (y1 - y0) / 4)
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    changed = image.copy()
+    changed.paste("white", (*(max(0, int(side)) for side in (x - across, y - down)),
+                            *(int(np.ceil(side)) for side in (x + across, y + down))))  # fmt: skip
+    return changed, (x, y)
+
+
+def changes(before, after):
+    """How much the content of each query and of each key changed, told by the weights alone.
+
+    log w = q·k less a number for each row. One key changes one column; all others keep what they
+    had, once each row's median is taken away. One query changes one row at all keys. So what
+    changed is what changed at most of its partners.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = np.log(after.weights.astype(float)) - np.log(before.weights)
+    difference[~np.isfinite(difference)] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows of padding look at nothing
+        difference -= np.nanmedian(difference, axis=2, keepdims=True)
+        sides = [np.nanmedian(np.abs(difference), axis=axis).mean(axis=0) for axis in (2, 1)]
+    partners = [np.isfinite(difference[0]).sum(axis=axis) for axis in (1, 0)]
+    # With few partners, in the corner of a shifted window, one changed partner looks like itself.
+    return [
+        np.where(count < FEW, 0, np.nan_to_num(side))
+        for side, count in zip(sides, partners, strict=True)
+    ]
+
+
+def holds(box, point, slack):
+    """Tell whether a box holds a point; cells of convolutions that overlap are a little off."""
+    (x0, y0, x1, y1), (x, y) = box, point
+    across, down = slack * (x1 - x0), slack * (y1 - y0)
+    return x0 - across <= x <= x1 + across and y0 - down <= y <= y1 + down
+
+
+def check_places(before, after, spot, slack):
+    """Whatever changed most must hold the spot; return how many sides were looked at."""
+    checked = 0
+    for old, new in zip(before.attentions, after.attentions, strict=True):
+        scores = changes(old, new)
+        for axis, score in zip((old.queries, old.keys), scores, strict=True):
+            places = boxed(axis)
+            if len(places) < 2 or score.max() < NOISE:
+                continue
+            most = max(places, key=lambda place, score=score: score[place])
+            assert holds(axis.positions[most].box, spot, slack), (
+                old.name,
+                axis.labels[most],
+                axis.positions[most].box,
+                spot,
+            )
+            checked += 1
+    return checked
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_shines_in_a_box_changes_its_position(saved, tmp_path, name):
+    family = FAMILIES[name]
+    for size in SIZES.values():
+        dark = run_of(saved(name), name, tmp_path / "dark.png", textured(size))
+        first = next(each for each in dark.attentions if len(boxed(each.queries)) > 1)
+        places = boxed(first.queries)
+        place = places[round(0.6 * len(places))]
+        image, spot = lit(textured(size), first.queries.positions[place].box)
+        bright = run_of(saved(name), name, tmp_path / "bright.png", image)
+        same = next(each for each in bright.attentions if each.layer == first.layer)
+        assert int(changes(first, same)[0].argmax()) == place, size
+        assert check_places(dark, bright, spot, family.slack) >= family.sides
+
+
+def test_on_the_page_each_family_is_covered_where_its_spot_is(saved, page_of, tmp_path):
+    """One page, a layer for each family; what is covered is read from its pixels.
+
+    Which position the spot reaches, the model says; where that is in the picture, its box.
+    """
+    size, planted, spots = SIZES["odd"], [], []
+    for name in FAMILIES:
+        axis, place, spot = planted_axis(saved(name), name, tmp_path / "in.png", size)
+        weights = np.full((1, len(axis), len(axis)), 0.1 / (len(axis) - 1), dtype=np.float32)
+        weights[0, :, place] = 0.9
+        planted.append(Attention(weights, name, len(planted), "self", axis, axis, residual=0.0))
+        spots.append((place, axis.positions[place].box, spot))
+    page = page_of(Run(tuple(planted)), fragment="#view=overlay&query=0")
+    plain = uncovered(page)
+    for layer, (place, box, spot) in enumerate(spots):
+        show_layer(page, layer, query=place)
+        x, y = covered_at(page, size, plain)
+        x0, y0, x1, y1 = box
+        assert (x, y) == pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=1.5), planted[layer].name
+        slack = max(FAMILIES[planted[layer].name].slack, 0.05)
+        # A spot of 6 pixels may lie on an edge, and what is beyond it may be masked.
+        near = (x0 - 3, y0 - 3, x1 + 3, y1 + 3)
+        assert holds(near, spot, slack), (planted[layer].name, box, spot)
+
+
+def planted_axis(folder, name, path, size):
+    """The family's first axis with boxes, and which position a spot at a known place changes."""
+    plain = run_of(folder, name, path, textured(size))
+    first = next(each for each in plain.attentions if len(boxed(each.queries)) > 1)
+    for x, y in ((0.56, 0.41), (0.4, 0.6), (0.7, 0.3), (0.3, 0.3)):
+        spot = x * size[0], y * size[1]
+        image, _ = lit(textured(size), (spot[0] - 6, spot[1] - 6, spot[0] + 6, spot[1] + 6))
+        bright = run_of(folder, name, path, image)
+        same = next(each for each in bright.attentions if each.layer == first.layer)
+        scores = changes(first, same)[0]
+        # A model that masks most of the picture may not see the spot at all.
+        if scores.max() > NOISE:
+            return first.queries, int(scores.argmax()), spot
+    raise AssertionError(f"{name} sees no spot anywhere")

@@ -27,6 +27,10 @@ _STILL_PIXELS = 420
 _COLOUR_MAP = "matplotlib:plasma"
 _NONFINITE = "#00e5ff"
 
+_EMPTY: dict[str, list[dict[str, Any]]] = {
+    name: [] for name in ("source", "map", "patches", "contours", "chosen", "names")
+}
+
 
 @cache
 def overlay_palette() -> tuple[str, ...]:
@@ -42,11 +46,12 @@ def overlay_alpha(place: float) -> float:
 
 
 def overlay_view() -> alt.LayerChart:
-    """Return the overlay that the page feeds.
+    """Return the overlay that the page feeds: the picture once, or several copies side by side.
 
     Its units are pixels of the picture. Named data: ``source`` and ``map`` (x0, x1, y0, y1, url),
-    ``patches`` (x0, x1, y0, y1, colour, opacity), ``chosen`` (x0, x1, y0, y1). Parameters:
-    ``pictureWidth``, ``pictureHeight``, ``ink``.
+    ``patches`` (x0, x1, y0, y1, colour, opacity), ``contours`` (x0, x1, y0, y1, width, casing),
+    ``chosen`` (x0, x1, y0, y1), ``names`` (x0, y0, text). Parameters: ``across`` and ``down``, the
+    size of all copies together; ``xTicks``, ``xLabels``, ``yTicks``, ``yLabels``; ``ink``.
     """
     return _chart(1, 1, (400, 400))
 
@@ -82,8 +87,8 @@ def still_overlay(attention: Attention, head: int) -> tuple[alt.LayerChart, str]
         "y1": keys.picture.height,
         "url": picture_url(keys.picture),
     }
-    data = {"source": [source], "patches": _patches(keys, row / largest), "map": [], "chosen": []}
-    return fed(chart, data), words
+    data = {"source": [source], "patches": _patches(keys, row / largest)}
+    return fed(chart, {**_EMPTY, **data}), words
 
 
 def picture_url(picture: Picture) -> str:
@@ -115,22 +120,53 @@ def _chart(width: int, height: int, size: tuple[int, int]) -> alt.LayerChart:
         fillOpacity=alt.FillOpacity("opacity:Q", scale=None),
     )
     # Two lines, one dark and one bright: one of them shows on any picture.
+    contours = [
+        _marks("contours")
+        .mark_rule(aria=False, color=colour, strokeCap="round")
+        .encode(**corners, strokeWidth=alt.StrokeWidth(f"{field}:Q", scale=None))
+        for colour, field in (("#000000", "casing"), ("#ffffff", "width"))
+    ]
     outlines = [
         _rects("chosen", fillOpacity=0, stroke=stroke, strokeWidth=line).encode(**corners)
         for stroke, line in (("#000000", 4), ("#ffffff", 2))
     ]
+    names = (
+        _marks("names")
+        .mark_text(
+            aria=False,
+            align="left",
+            baseline="bottom",
+            dy=-3,
+            fontSize=12,
+            color=alt.ExprRef("ink"),
+        )
+        .encode(x=corners["x"], y=corners["y"], text="text:N")
+    )
     return layered(
         _image("source", smooth=True),
         _image("map", smooth=False),
         patches,
+        *contours,
         *outlines,
+        names,
         size=size,
         parameters=[
-            alt.param(name="pictureWidth", value=width),
-            alt.param(name="pictureHeight", value=height),
+            alt.param(name="across", value=width),
+            alt.param(name="down", value=height),
+            *(alt.param(name=f"{side}Ticks", value=_ticks(length))
+              for side, length in (("x", width), ("y", height))),
+            *(alt.param(name=f"{side}Labels", value=[str(tick) for tick in _ticks(length)])
+              for side, length in (("x", width), ("y", height))),
             alt.param(name="ink", value=ink("light")),
         ],
-    )
+    )  # fmt: skip
+
+
+def _ticks(length: int) -> list[int]:
+    """Return about six round places from 0 to a length in pixels."""
+    power: int = 10 ** max(0, len(str(length // 6 or 1)) - 1)
+    step = next(times * power for times in (1, 2, 5, 10) if times * power * 6 >= length)
+    return list(range(0, length + 1, step))
 
 
 def _image(data: str, *, smooth: bool) -> alt.Chart:
@@ -143,16 +179,20 @@ def _image(data: str, *, smooth: bool) -> alt.Chart:
 
 
 def _rects(data: str, **look: Any) -> alt.Chart:
-    marks: alt.Chart = alt.Chart(alt.NamedData(name=data)).mark_rect(aria=False, **look)
+    marks: alt.Chart = _marks(data).mark_rect(aria=False, **look)
     return marks
+
+
+def _marks(data: str) -> alt.Chart:
+    return alt.Chart(alt.NamedData(name=data))
 
 
 def _corners() -> dict[str, Any]:
     """Return the encoding of boxes by their sides, in pixels from the upper left."""
     return {
-        "x": alt.X("x0:Q", scale=_scale("pictureWidth"), axis=_axis("bottom")),
+        "x": alt.X("x0:Q", scale=_scale("across"), axis=_axis("x", "bottom")),
         "x2": "x1:Q",
-        "y": alt.Y("y0:Q", scale=_scale("pictureHeight", reverse=True), axis=_axis("left")),
+        "y": alt.Y("y0:Q", scale=_scale("down", reverse=True), axis=_axis("y", "left")),
         "y2": "y1:Q",
     }
 
@@ -161,5 +201,10 @@ def _scale(length: str, *, reverse: bool = False) -> alt.Scale:
     return alt.Scale(domain=alt.ExprRef(f"[0, {length}]"), nice=False, zero=False, reverse=reverse)
 
 
-def _axis(orient: Any) -> alt.Axis:
-    return alt.Axis(orient=orient, tickCount=6, labelColor=alt.ExprRef("ink"))
+def _axis(side: str, orient: Any) -> alt.Axis:
+    return alt.Axis(
+        orient=orient,
+        values=alt.ExprRef(f"{side}Ticks"),
+        labelExpr=f"{side}Labels[indexof({side}Ticks, datum.value)]",
+        labelColor=alt.ExprRef("ink"),
+    )

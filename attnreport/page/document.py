@@ -10,7 +10,7 @@ from attnreport.axis import Span
 from attnreport.charts import HEAD_COLOURS, THUMBNAIL
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured
-from attnreport.page.overlays import overlays
+from attnreport.page.overlays import overlays, pictures
 from attnreport.page.pack import Packed
 from attnreport.page.prepared import prepared
 from attnreport.run import Attention, Run
@@ -76,8 +76,8 @@ def document(
         "inks": {theme: ink(theme) for theme in THEMES},
         "shown": {"layer": layer, "head": head},
         "headColours": HEAD_COLOURS,
-        "lite": alike.lite,
-        "charts": alike.charts,
+        "lite": _drawn(alike.lite, run),
+        "charts": _drawn(alike.charts, run),
     }
 
 
@@ -86,6 +86,11 @@ def pair(attention: Attention) -> tuple[str, str]:
     queries, keys = attention.queries.name, attention.keys.name
     looked_at = "itself" if attention.kind == "self" else keys
     return f"{queries} looks at {looked_at}", f"{queries} → {keys}"
+
+
+def _drawn(charts: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Return the charts that a page of this run draws: without a picture there is no overlay."""
+    return {name: chart for name, chart in charts.items() if name != "overlay" or pictures(run)}
 
 
 def _measures(scores: Mapping[str, Measured]) -> list[dict[str, Any]]:

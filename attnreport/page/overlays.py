@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Axis
-from attnreport.charts import overlay_palette, overlay_view, picture_url, still_overlay
-from attnreport.page.vega import compiled, svg
+from attnreport.charts import overlay_palette, picture_url, still_overlay
+from attnreport.page.vega import svg
 from attnreport.picture import Picture
 from attnreport.run import Attention, Run
 
@@ -58,7 +58,6 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
             else None
             for axis in run.axes
         ],
-        "overlay": compiled(overlay_view()) if shown else None,
         "overlayPalette": "".join(colour.removeprefix("#") for colour in overlay_palette()),
     }
 

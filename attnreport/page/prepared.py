@@ -43,15 +43,16 @@ def prepared() -> Prepared:
 
 
 def _make() -> str:
-    heatmap, arrows = charts.heatmap_view(), charts.arrows_view()
+    heatmap, arrows, overlay = charts.heatmap_view(), charts.arrows_view(), charts.overlay_view()
     made = Prepared(
         charts={
             "heatmap": compiled(heatmap),
             "arrows": compiled(arrows),
+            "overlay": compiled(overlay),
             "overview": compiled(charts.overview_view()),
             "colourbar": compiled(charts.colourbar_view()),
         },
-        lite={"heatmap": lite(heatmap), "arrows": lite(arrows)},
+        lite={"heatmap": lite(heatmap), "arrows": lite(arrows), "overlay": lite(overlay)},
         colourbar=svg(charts.colourbar()),
     )
     return msgspec.json.encode(made).decode()

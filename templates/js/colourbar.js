@@ -20,11 +20,12 @@ export class Colourbar {
     return new Colourbar(element, await mountChart(element, spec));
   }
 
-  /** @param {Scene} scene */
-  async show(scene) {
-    const marks = marksOf(scene.state.scale, scene.extent);
+  /** @param {Scene} scene @param {import("./scale.js").Extent} extent what the scale goes to
+   * @param {Uint8Array} [alphas] how much each colour covers */
+  async show(scene, extent = scene.extent, alphas) {
+    const marks = marksOf(scene.state.scale, extent);
     const codes = Uint8Array.from({ length: scene.levels }, (_, code) => code);
-    const url = pictureOf(codes, 1, scene.levels, scene.palette);
+    const url = pictureOf(codes, 1, scene.levels, scene.palette, alphas);
     this.view
       .signal("places", marks.map(({ place }) => place))
       .signal("labels", marks.map(({ label }) => label))

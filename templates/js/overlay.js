@@ -3,31 +3,41 @@
 // boxes; where boxes make an even grid, checked box by box, the map is one small picture.
 import { boxAt, gridOf } from "./boxes.js";
 import { drawn, mountChart, painted, pointIn } from "./chart.js";
-import { weightText } from "./codes.js";
-import { element, filled, made } from "./dom.js";
+import { Colourbar } from "./colourbar.js";
+import { element, filled, made, picker } from "./dom.js";
 import { layerAt } from "./maps.js";
-import { pictureOf } from "./png.js";
-import { placeOf } from "./scale.js";
+import { alphasOf, contourLines, mapPicture, placed, patchRects, cornersOf } from "./overlaymarks.js";
+import { overlayWords, sharesOf } from "./overlaywords.js";
+import { laidOut, ticksOf } from "./panels.js";
+import { mapOf } from "./smoothing.js";
+import { scaleWords } from "./scale.js";
+import { neighbour } from "./stepping.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
+/** @typedef {import("./weights.js").Matrix} Matrix */
 /** @typedef {import("./boxes.js").Box} Box */
 /** @typedef {import("./boxes.js").Grid} Grid */
-/** @typedef {"queries" | "keys"} Side */
+/** @typedef {import("./smoothing.js").Side} Side */
+/** @typedef {import("./panels.js").Layout} Layout */
 /** @typedef {{picture: number, boxes: (Box | null)[]}} Places */
+/** @typedef {import("./overlaymarks.js").Laid} Laid */
 
-const PICTURE_HEIGHT = 560;
-const MOST_ENLARGED = 8;
-const PICTURE_LABELS = 60;
+const HEIGHT = { over: 560, contours: 560, beside: 560, heads: 960 };
+const AXIS_LABELS = 60;
+/** On less than this, side by side is one below the other. */
+const WIDE = 360;
+const CONTROLS = /** @type {const} */ (["look", "mode", "patches"]);
 
 /** Draw a scene over the picture that its positions have boxes in. */
 export class Overlay {
   /** @param {HTMLElement} names @param {HTMLElement} chart @param {any} view a Vega view
-   * @param {ReportDocument} report */
-  constructor(names, chart, view, report) {
+   * @param {Colourbar} colourbar @param {ReportDocument} report */
+  constructor(names, chart, view, colourbar, report) {
     this.names = names;
     this.chart = chart;
     this.view = view;
+    this.colourbar = colourbar;
     this.report = report;
     /** @type {Scene | null} */
     this.scene = null;
@@ -37,23 +47,35 @@ export class Overlay {
     this.shown = "keys";
     /** @type {Grid | null} */
     this.grid = null;
+    /** @type {Layout} */
+    this.layout = { panels: [], columns: 1, across: 1, down: 1, size: 1 };
+    /** @type {Laid[]} */
+    this.laid = [];
+    /** @type {string | undefined} of the first map, once it is a picture */
+    this.mapUrl = undefined;
   }
 
   /** @param {HTMLElement} parent @param {ReportDocument} report */
   static async mount(parent, report) {
     const [names, chart] = [made("p", "", "flow"), made("div", "")];
     filled(parent, [names, chart]);
-    return new Overlay(names, chart, await mountChart(chart, report.overlay ?? {}), report);
+    const [view, colourbar] = await Promise.all([
+      mountChart(chart, report.charts.overlay),
+      Colourbar.mount(element("overlay-bar"), report.charts.colourbar),
+    ]);
+    return new Overlay(names, chart, view, colourbar, report);
   }
 
   /** @param {Scene} scene */
   async show(scene) {
     this.scene = scene;
+    for (const name of CONTROLS) picker(`${name}-select`).value = scene.state[name];
     this.places = { queries: this.placesOf(scene, "queries"), keys: this.placesOf(scene, "keys") };
     const wanted = scene.state.look === "from" ? "queries" : "keys";
     this.shown = this.places[wanted] ? wanted : other(wanted);
     const places = this.places[this.shown];
     this.chart.hidden = !places;
+    element("overlay-scale").hidden = !places || scene.state.mode === "contours";
     this.showNames();
     if (!places) {
       element("overlay-words").textContent =
@@ -63,43 +85,119 @@ export class Overlay {
       return;
     }
     this.grid = gridOf(places.boxes);
-    const { width, height } = this.report.pictures[places.picture];
-    const url = this.report.pictures[places.picture].url ?? stillPicture();
-    const room = Math.max(120, this.chart.clientWidth - PICTURE_LABELS);
-    const size = Math.min(room / width, PICTURE_HEIGHT / height, MOST_ENLARGED);
-    this.view
-      .signal("pictureWidth", width)
-      .signal("pictureHeight", height)
-      .signal("ink", scene.ink)
-      .width(Math.max(1, Math.round(width * size)))
-      .height(Math.max(1, Math.round(height * size)))
-      .data("source", [{ x0: 0, x1: width, y0: 0, y1: height, url }]);
+    const url = this.lay(this.report.pictures[places.picture], scene);
+    this.map(scene.state.query, scene.state.key);
     await drawn(this.chart, this.view, url);
-    await this.mark(scene.state.query, scene.state.key);
+    if (this.mapUrl) await painted(this.chart, this.mapUrl);
+    if (scene.state.mode !== "contours") await this.showScale();
+  }
+
+  /** Put the picture into the chart, once or several times; return its URL.
+   * @param {{url: string | null, width: number, height: number}} picture @param {Scene} scene */
+  lay(picture, { state, bases, ink }) {
+    const count = state.mode === "heads" ? bases.length : state.mode === "beside" ? 2 : 1;
+    const room = {
+      width: Math.max(120, this.chart.clientWidth - AXIS_LABELS),
+      height: HEIGHT[state.mode],
+    };
+    const titled = state.mode === "heads";
+    const least = state.mode === "beside" && room.width >= WIDE ? 2 : 1;
+    this.layout = laidOut(count, picture, room, titled, least);
+    const { panels, across, down, size } = this.layout;
+    const starts = (/** @type {"x" | "y"} */ side) =>
+      titled ? [] : [...new Set(panels.map((panel) => panel[side]))];
+    const ticks = {
+      x: ticksOf(picture.width, size, starts("x")),
+      y: ticksOf(picture.height, size, starts("y")),
+    };
+    for (const side of /** @type {const} */ (["x", "y"])) {
+      this.view
+        .signal(`${side}Ticks`, ticks[side].map(({ value }) => value))
+        .signal(`${side}Labels`, ticks[side].map(({ label }) => label));
+    }
+    const url = picture.url ?? stillPicture();
+    const sides = { x0: 0, x1: picture.width, y0: 0, y1: picture.height };
+    this.view
+      .signal("across", across)
+      .signal("down", down)
+      .signal("ink", ink)
+      .width(Math.max(1, Math.round(across * size)))
+      .height(Math.max(1, Math.round(down * size)))
+      .data("source", panels.map((panel) => ({ ...placed(sides, panel), url })));
+    return url;
   }
 
   /** Show the map of one query, or who looks at one key.
    * @param {number | null} query @param {number | null} key */
   async mark(query, key) {
-    const places = this.places[this.shown];
-    if (!this.scene || !places) return;
+    if (!this.scene || !this.places[this.shown]) return;
+    this.map(query, key);
+    await this.view.runAsync();
+    if (this.mapUrl) await painted(this.chart, this.mapUrl);
+    if (this.scene.state.range === "row" && this.scene.state.mode !== "contours") await this.showScale();
+  }
+
+  /** @param {number | null} query @param {number | null} key */
+  map(query, key) {
+    const { state, base, bases, extent } = /** @type {Scene} */ (this.scene);
+    const { boxes } = /** @type {Places} */ (this.places[this.shown]);
     const chosen = this.shown === "keys" ? query : key;
-    const values = mapOf(this.scene, this.shown, chosen);
-    const largest = places.boxes.reduce(
-      (most, box, index) => (box && Math.abs(values[index]) > most ? Math.abs(values[index]) : most),
-      0,
-    );
-    const top = this.scene.state.range === "row" ? largest || 1 : this.scene.extent.top;
-    this.feed(places.boxes, this.codesOf(values, top));
-    this.view.data("chosen", this.boxesOf(query, key));
-    this.describe(values, chosen, largest, top);
+    const { panels } = this.layout;
+    const [matrices, on] =
+      state.mode === "heads" ? [bases, panels] : [[base], panels.slice(-1)];
+    this.laid = matrices.map((matrix, nth) => {
+      const values = mapOf(matrix, this.shown, chosen);
+      const largest = largestPatch(values, boxes);
+      const top = state.range === "row" ? largest || 1 : extent.top;
+      return { panel: on[nth], values, largest, top };
+    });
+    this.feed(boxes);
+    const outlined = this.boxesOf(query, key);
+    this.view
+      .data("chosen", panels.flatMap((panel) => outlined.map((box) => placed(box, panel))))
+      .data("names", this.titles());
+    this.describe(chosen, mapOf(base, this.shown, chosen));
     this.names.querySelectorAll("[data-index]").forEach((node) => {
       const { index } = /** @type {HTMLElement} */ (node).dataset;
       node.classList.toggle("chosen", Number(index) === chosen);
     });
-    const url = this.view.data("map")[0]?.url;
-    await this.view.runAsync();
-    if (url) await painted(this.chart, url);
+  }
+
+  /** @param {(Box | null)[]} boxes */
+  feed(boxes) {
+    const scene = /** @type {Scene} */ (this.scene);
+    const { grid } = this;
+    const lines = scene.state.mode === "contours";
+    const maps = lines ? [] : this.laid;
+    const pictures = grid ? maps.map((one) => mapPicture(scene, one, grid)) : [];
+    this.mapUrl = pictures[0]?.url;
+    this.view
+      .data("contours", lines ? this.laid.flatMap((one) => contourLines(scene, one, grid, boxes)) : [])
+      .data("map", pictures)
+      .data("patches", grid ? [] : maps.flatMap((one) => patchRects(scene, one, boxes)));
+  }
+
+  /** What stands above each head's panel. */
+  titles() {
+    const { state, axes, map } = /** @type {Scene} */ (this.scene);
+    if (state.mode !== "heads" || map) return [];
+    const boxes = this.places[this.shown]?.boxes ?? [];
+    return this.laid.map(({ panel, values }, nth) => {
+      const { picture } = sharesOf(values, axes[this.shown], boxes);
+      const share = this.shown === "keys" ? ` (${(picture * 100).toFixed(0)} %)` : "";
+      return { x0: panel.x, y0: panel.y, text: `head ${state.heads[nth]}${share}` };
+    });
+  }
+
+  /** The colour bar in the weights of the shown map. */
+  async showScale() {
+    const scene = /** @type {Scene} */ (this.scene);
+    const { state } = scene;
+    const each = state.mode === "heads" && state.range === "row";
+    const what = each ? "share of each map’s largest" : scene.map ? "value of a patch" : "weight of a patch";
+    const extent = { top: each ? 1 : this.laid[0].top, signed: scene.extent.signed };
+    element("overlay-scale-words").textContent = scaleWords(state.scale, "fixed", extent, what);
+    await this.colourbar.show(scene, extent, alphasOf(scene));
   }
 
   /** Which position is under the pointer: one that chooses, or else one of what is drawn.
@@ -111,8 +209,7 @@ export class Overlay {
     const choosing = other(this.shown);
     const name = /** @type {HTMLElement} */ (event.target).closest("[data-index]");
     if (name instanceof HTMLElement) return this.cell(choosing, Number(name.dataset.index), null);
-    const [x, y] = pointIn(this.chart, this.view, event);
-    const [across, down] = [this.view.scale("x").invert(x), this.view.scale("y").invert(y)];
+    const [across, down] = this.placeIn(event);
     const same = this.places[choosing]?.picture === drawnPlaces.picture;
     if (same) {
       const index = boxAt(this.places[choosing]?.boxes ?? [], across, down);
@@ -120,6 +217,28 @@ export class Overlay {
     }
     const index = boxAt(drawnPlaces.boxes, across, down);
     return index < 0 ? null : this.cell(this.shown, index, choosing === "queries" ? query : key);
+  }
+
+  /** Where an event lies in the picture, whichever panel it is in. @param {MouseEvent} event
+   * @returns {[number, number]} in pixels of the picture */
+  placeIn(event) {
+    const [x, y] = pointIn(this.chart, this.view, event);
+    const [across, down] = [this.view.scale("x").invert(x), this.view.scale("y").invert(y)];
+    const { panels } = this.layout;
+    const under = panels.filter((panel) => panel.x <= across && panel.y <= down).pop() ?? panels[0];
+    return [across - under.x, down - under.y];
+  }
+
+  /** The cell that an arrow key leads to: the patch next to the chosen one, in that direction.
+   * @param {string} pressed @returns {[number | null, number | null] | null} */
+  walked(pressed) {
+    if (!this.scene || !this.places[this.shown]) return null;
+    const { state, axes } = this.scene;
+    const choosing = other(this.shown);
+    const chosen = choosing === "queries" ? state.query : state.key;
+    const boxes = this.places[choosing]?.boxes ?? axes[choosing].labels.map(() => null);
+    const next = neighbour(pressed, chosen, boxes);
+    return next === null ? null : this.cell(choosing, next, null);
   }
 
   /** @param {Side} side @param {number} index @param {number | null} opposite
@@ -149,40 +268,6 @@ export class Overlay {
     filled(this.names, this.places[this.shown] ? nodes : []);
   }
 
-  /** @param {Float32Array} values @param {number} top @returns {Uint8Array} */
-  codesOf(values, top) {
-    const { state, levels, extent } = /** @type {Scene} */ (this.scene);
-    const within = { top, signed: extent.signed };
-    return Uint8Array.from(values, (weight) =>
-      Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight, within) * (levels - 1)) : levels,
-    );
-  }
-
-  /** @param {(Box | null)[]} boxes @param {Uint8Array} codes one for each position */
-  feed(boxes, codes) {
-    const { palette, levels, state, extent } = /** @type {Scene} */ (this.scene);
-    const alpha = (/** @type {number} */ code) => {
-      const place = code / (levels - 1);
-      const size = extent.signed ? Math.abs(2 * place - 1) : place;
-      return (state.opacity / 100) * (code === levels ? 1 : Math.min(1, 2 * size));
-    };
-    if (this.grid) {
-      const { rows, columns, places, extent } = this.grid;
-      const alphas = Uint8Array.from({ length: levels + 1 }, (_, code) => Math.round(alpha(code) * 255));
-      const pixels = Uint8Array.from(places, (index) => codes[index]);
-      const url = pictureOf(pixels, rows, columns, palette, alphas);
-      this.view.data("map", [{ ...extent, url }]).data("patches", []);
-      return;
-    }
-    const patches = boxes.flatMap((box, index) => {
-      if (!box) return [];
-      const [x0, y0, x1, y1] = box;
-      const colour = `rgb(${palette.subarray(codes[index] * 3, codes[index] * 3 + 3).join(",")})`;
-      return [{ x0, y0, x1, y1, colour, opacity: alpha(codes[index]) }];
-    });
-    this.view.data("map", []).data("patches", patches);
-  }
-
   /** The outlines of query and key, where they have a place in this picture.
    * @param {number | null} query @param {number | null} key */
   boxesOf(query, key) {
@@ -191,44 +276,45 @@ export class Overlay {
       query !== null && this.places.queries?.picture === picture && this.places.queries?.boxes[query],
       key !== null && this.places.keys?.picture === picture && this.places.keys?.boxes[key],
     ];
-    return found.flatMap((box) => (box ? [{ x0: box[0], y0: box[1], x1: box[2], y1: box[3] }] : []));
+    return found.flatMap((box) => (box ? [cornersOf(box)] : []));
   }
 
-  /** Say how much of the attention the picture shows, and what its colours stand for.
-   * @param {Float32Array} values @param {number | null} chosen @param {number} largest
-   * @param {number} top the weight of full colour */
-  describe(values, chosen, largest, top) {
-    const { axes, map, title } = /** @type {Scene} */ (this.scene);
-    const name = chosen === null ? "" : `“${axes[other(this.shown)].labels[chosen]}”`;
-    const parts = [];
-    if (this.shown === "queries" && chosen === null) {
-      parts.push("Choose a key to see who looks at it.");
-    } else if (map) {
-      parts.push(`${title}, ${name || "mean over all queries"}.`);
-    } else if (this.shown === "queries") {
-      parts.push(`Who looks at ${name}: each patch shows how much of its own attention goes there.`);
-    } else {
-      parts.push(chosen === null ? "Mean over all queries:" : `Of what ${name} looks at,`);
-      parts.push(`${this.shares(values)}.`);
-    }
-    parts.push(`Largest patch: ${weightText(largest, 0)}; full colour stands for ${weightText(top, 0)}.`);
-    element("overlay-words").textContent = parts.join(" ");
-  }
-
-  /** @param {Float32Array} values */
-  shares(values) {
-    const { axes } = /** @type {Scene} */ (this.scene);
-    const boxes = this.places.keys?.boxes ?? [];
-    const sums = { picture: 0, special: 0, text: 0 };
-    values.forEach((weight, index) => {
-      if (!Number.isFinite(weight)) return;
-      if (boxes[index]) sums.picture += weight;
-      else sums[axes.keys.roles[index] === "s" ? "special" : "text"] += weight;
+  /** @param {number | null} chosen @param {Float32Array} values of all shown heads together */
+  describe(chosen, values) {
+    const { axes, state, map, title } = /** @type {Scene} */ (this.scene);
+    const side = other(this.shown);
+    const boxes = this.places[this.shown]?.boxes ?? [];
+    element("overlay-words").textContent = overlayWords({
+      shown: this.shown,
+      name: chosen === null ? null : axes[side].labels[chosen],
+      shares: sharesOf(values, axes[this.shown], boxes),
+      withText: axes[this.shown].text !== null,
+      heads: state.heads.length,
+      map: map ? title : "",
+      largest: Math.max(...this.laid.map(({ largest }) => largest)),
+      top: this.laid[0].top,
+      mode: state.mode,
+      smooth: state.patches === "smooth",
+      even: this.grid !== null,
     });
-    const share = (/** @type {number} */ sum) => `${(sum * 100).toFixed(1)} %`;
-    const special = `${share(sums.special)} on special positions`;
-    const text = axes.keys.text === null ? "" : ` and ${share(sums.text)} on text`;
-    return `${share(sums.picture)} falls on the picture, ${special}${text}`;
+  }
+
+  /** What is shown as rows of a table: every position of the drawn side, its box, its weights. */
+  table() {
+    const { axes, state } = /** @type {Scene} */ (this.scene);
+    const boxes = this.places[this.shown]?.boxes ?? [];
+    const columns =
+      state.mode === "heads" ? state.heads.map((head) => `head ${head}`) : ["weight"];
+    return {
+      columns: ["x0", "y0", "x1", "y1", ...columns],
+      rows: axes[this.shown].labels.map((label, index) => ({
+        label,
+        values: [
+          ...(boxes[index] ?? [null, null, null, null]),
+          ...this.laid.map(({ values }) => values[index]),
+        ],
+      })),
+    };
   }
 }
 
@@ -237,21 +323,12 @@ function stillPicture() {
   return element("overlay-still").querySelector("image")?.href.baseVal ?? "";
 }
 
-/** The weights to draw: a query's row, the mean of all rows, or a key's column.
- * @param {Scene} scene @param {Side} shown @param {number | null} chosen @returns {Float32Array} */
-function mapOf({ base }, shown, chosen) {
-  const { rows, columns, values } = base;
-  if (shown === "queries") {
-    return Float32Array.from({ length: rows }, (_, row) =>
-      chosen === null ? 0 : values[row * columns + chosen],
-    );
-  }
-  if (chosen !== null) return values.slice(chosen * columns, (chosen + 1) * columns);
-  const mean = new Float32Array(columns);
-  values.forEach((weight, index) => {
-    mean[index % columns] += weight / rows;
-  });
-  return mean;
+/** @param {Float32Array} values @param {(Box | null)[]} boxes */
+function largestPatch(values, boxes) {
+  return boxes.reduce((most, box, index) => {
+    const size = box ? Math.abs(values[index]) : 0;
+    return size > most ? size : most;
+  }, 0);
 }
 
 /** @param {Side} side @returns {Side} */
@@ -261,11 +338,20 @@ function other(side) {
 
 /** @param {import("./page.js").Page} page */
 export function listenToOverlay(page) {
-  const look = /** @type {HTMLSelectElement} */ (element("look-select"));
   const opacity = /** @type {HTMLInputElement} */ (element("opacity"));
-  look.value = page.state.look;
   opacity.value = String(page.state.opacity);
-  look.addEventListener("change", () => page.go(/** @type {any} */ ({ look: look.value })));
   opacity.addEventListener("input", () => page.go({ opacity: Number(opacity.value) }));
+  for (const name of CONTROLS) {
+    const select = picker(`${name}-select`);
+    select.addEventListener("change", () => page.go({ [name]: select.value, ...allHeads(page, select.value) }));
+  }
   element("overlay-tab").hidden = !page.report.pictures.length;
+}
+
+/** With "each head" chosen where there is one head, all heads of the layer are meant.
+ * @param {import("./page.js").Page} page @param {string} chosen */
+function allHeads(page, chosen) {
+  const { heads, layer } = page.state;
+  if (chosen !== "heads" || heads.length > 1) return {};
+  return { heads: Array.from({ length: page.shapes[layer].heads }, (_, head) => head) };
 }

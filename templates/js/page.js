@@ -17,9 +17,10 @@ import { Weights } from "./weights.js";
  *   mark: (query: number | null, key: number | null) => Promise<void>,
  *   cellAt: (event: MouseEvent) => [number | null, number | null] | null,
  *   walked?: (press: string, extending: boolean) => [number | null, number | null] | null,
- *   extended?: (cell: [number | null, number | null], upTo: boolean) => Partial<State>}} View
+ *   extended?: (cell: [number | null, number | null], upTo: boolean) => Partial<State>,
+ *   table?: () => {columns: string[], rows: {label: string, values: (number | null)[]}[]}}} View
  *   `walked` says where an arrow key leads, where that is not from cell to cell; `extended` what is
- *   chosen when one more is added */
+ *   chosen when one more is added, `table` what its CSV holds, where that is not the matrix */
 
 export class Page {
   /** @param {import("./weights.js").ReportDocument} report */

@@ -13,7 +13,7 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  *   shown along one side; `indices` are their places in the whole axis */
 /** @typedef {{
  *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
- *   axes: {queries: Axis, keys: Axis}, base: Matrix, matrix: Matrix, parts: Matrix[],
+ *   axes: {queries: Axis, keys: Axis}, base: Matrix, bases: Matrix[], matrix: Matrix, parts: Matrix[],
  *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
  *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean,
  *   map: import("./maps.js").JoinedMap | null, extent: import("./scale.js").Extent,
@@ -35,17 +35,17 @@ export async function sceneOf(weights, state, theme) {
     groupedAxis(report.axes[axis], groups[side]),
   );
   const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
-  const whole = weights.combined(heads, state.combine);
   const errorIn = (/** @type {Matrix} */ matrix) => (/** @type {number} */ index) =>
     matrix.errors?.[index] ?? (matrix.sure?.[index] ? 0 : weights.error(matrix.values[index], state.layer));
   const united = (/** @type {Matrix} */ matrix) => pooled(matrix, groups[0], groups[1], errorIn(matrix));
-  const asTold = united(whole);
+  const asTold = united(weights.combined(heads, state.combine));
   const keyPlaces = shownKeys(asTold, keyAxis, state);
   const dropped = range(asTold.columns).filter((key) => !keyPlaces.includes(key));
   const scaled = state.rescale === "on" && dropped.length > 0 && !map; // a map has no row to fill
   const scaledOr = (/** @type {Matrix} */ matrix) =>
     scaled ? rescaled(matrix, keyPlaces, errorIn(matrix)) : matrix;
   const base = scaledOr(asTold);
+  const bases = heads.length === 1 ? [base] : heads.map((head) => scaledOr(united(head)));
   const queryPlaces = shownQueries(base, keyPlaces, state);
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
@@ -59,10 +59,11 @@ export async function sceneOf(weights, state, theme) {
     self: layer.kind === "self",
     axes: { queries: queryAxis, keys: keyAxis },
     base,
+    bases,
     matrix: part(base, queries.indices, keys.indices),
-    parts: partsOf(heads, map).map((head) =>
-      part(scaledOr(united(head)), queries.indices, keys.indices),
-    ),
+    parts: state.view === "arrows"
+      ? partsOf(heads, map).map((head) => part(scaledOr(united(head)), queries.indices, keys.indices))
+      : [],
     partNames: map ? ["above 0", "below 0"] : state.heads.map((head) => `head ${head}`),
     map,
     extent: map ?? WEIGHT,

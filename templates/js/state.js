@@ -9,7 +9,8 @@ import { RANGES, SCALES } from "./scale.js";
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
  *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
  *   order: "position" | "weight", rowOrder: "position" | "focus",
- *   look: "to" | "from", graph: "sides" | "arcs", opacity: number, edges: number, least: number,
+ *   look: "to" | "from", graph: "sides" | "arcs", mode: "over" | "contours" | "beside" | "heads",
+ *   patches: "exact" | "smooth", opacity: number, edges: number, least: number,
  *   query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
@@ -34,6 +35,8 @@ const FIELDS = {
   rowOrder: choice(["position", "focus"]),
   look: choice(["to", "from"]),
   graph: choice(["sides", "arcs"]),
+  mode: choice(["over", "contours", "beside", "heads"]),
+  patches: choice(["exact", "smooth"]),
   opacity: { read: (text) => wholeBelow(text, 101), plain: 80 },
   edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },
   least: { read: (text) => wholeBelow(text, 101), plain: 0 },

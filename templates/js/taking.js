@@ -52,7 +52,8 @@ async function takePng(page) {
 /** @param {Page} page @returns {Promise<Taken>} */
 async function takeCsv(page) {
   const scene = /** @type {Scene} */ (page.scene);
-  const text = page.state.view === "text" ? shadesOf(page, scene) : csvOf(scene);
+  const table = page.views.get(page.state.view)?.table?.();
+  const text = page.state.view === "text" ? shadesOf(page, scene) : table ? csvOfTable(table) : csvOf(scene);
   return taken(page, "csv", "text/csv", text);
 }
 
@@ -118,6 +119,16 @@ function shadesOf(page, scene) {
   const lines = [["position", "token", labelCell(view.words(chosen))]];
   labels.forEach((label, place) => lines.push([String(place), labelCell(label), numberText(view.values[place])]));
   return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
+}
+
+/** A view's own table as RFC 4180 has it; where there is no number the cell is empty.
+ * @param {{columns: string[], rows: {label: string, values: (number | null)[]}[]}} table */
+export function csvOfTable({ columns, rows }) {
+  const lines = rows.map(({ label, values }) => [
+    labelCell(label),
+    ...values.map((value) => (value === null ? "" : numberText(value))),
+  ]);
+  return [["", ...columns], ...lines].map((cells) => `${cells.join(",")}\r\n`).join("");
 }
 
 /** A spreadsheet takes a cell that begins with = + - or @ for a formula and would run it: a label

@@ -14,7 +14,7 @@ import { codesOf } from "./png.js";
  *   groups: {title: string, short: string, layers: number[]}[],
  *   pictures: {url: string | null, width: number, height: number}[],
  *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
- *   overlay: object | null, overlayPalette: string,
+ *   overlayPalette: string,
  *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>,
  *   signedPalettes: Record<string, string> | null, inks: Record<string, string>,
@@ -56,11 +56,13 @@ export class Weights {
   combined(all, combine) {
     if (all.length === 1) return all[0];
     const values = new Float32Array(all[0].values.length);
-    for (let index = 0; index < values.length; index += 1) {
-      const cell = all.map((matrix) => matrix.values[index]);
-      values[index] =
-        combine === "max" ? Math.max(...cell) : cell.reduce((sum, one) => sum + one, 0) / cell.length;
+    const joined = combine === "max" ? Math.max : (/** @type {number} */ a, /** @type {number} */ b) => a + b;
+    for (const matrix of all) {
+      for (let index = 0; index < values.length; index += 1) {
+        values[index] = joined(values[index], matrix.values[index]);
+      }
     }
+    if (combine === "mean") values.forEach((sum, index) => (values[index] = sum / all.length));
     const sure = values.map((_, index) => (all.every((matrix) => matrix.sure?.[index]) ? 1 : 0));
     return { ...all[0], values, sure: Uint8Array.from(sure) };
   }

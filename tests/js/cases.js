@@ -4,6 +4,7 @@
 import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
 import { cellNumber, errorOfWeight, rankIn, strongest, weightOfCode, weightText } from "./codes.js";
 import { errorOfValue, valueOfCode } from "./maps.js";
+import { PICTURE_CASES } from "./picture_cases.js";
 import { adler32, codesOf, crc32, pictureOf } from "./png.js";
 import { coloursOf, marksOf, placeOf, scaleWords } from "./scale.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
@@ -186,4 +187,5 @@ export const CASES = {
     same(fitted(before, { heads: 1, queries: 2, keys: 4 }).query, null);
     same(fitted(before, { heads: 1, queries: 2, keys: 4 }).key, 3);
   },
+  ...PICTURE_CASES,
 };

@@ -1,0 +1,93 @@
+// @ts-check
+// What the overlay says in words: how much of the attention the picture shows, what its colours and
+// lines stand for, and what is interpolated.
+import { weightText } from "./codes.js";
+
+/** @typedef {import("./weights.js").Axis} Axis */
+/** @typedef {import("./boxes.js").Box} Box */
+/** @typedef {{picture: number, special: number, text: number}} Shares sums of weights */
+/** @typedef {{
+ *   shown: "queries" | "keys", name: string | null, shares: Shares, withText: boolean, heads: number,
+ *   map: string, largest: number, top: number, mode: string, smooth: boolean, even: boolean,
+ * }} Told `map` is the title of what is drawn where that is no head */
+
+/** The shares of weight that contour lines go around, widest line first. */
+export const CONTOURS = [
+  { share: 0.5, width: 3.2 },
+  { share: 0.8, width: 2 },
+  { share: 0.95, width: 1.1 },
+];
+
+/** How much of a map falls on patches, on special positions, and on text.
+ * @param {Float32Array} values @param {Axis} axis @param {(Box | null)[]} boxes @returns {Shares} */
+export function sharesOf(values, axis, boxes) {
+  const sums = { picture: 0, special: 0, text: 0 };
+  values.forEach((weight, index) => {
+    if (!Number.isFinite(weight)) return;
+    if (boxes[index]) sums.picture += weight;
+    else sums[axis.roles[index] === "s" ? "special" : "text"] += weight;
+  });
+  return sums;
+}
+
+/** @param {Told} told */
+export function overlayWords(told) {
+  return [...attentionWords(told), colourWords(told), ...lineWords(told)].join(" ");
+}
+
+/** @param {Told} told */
+function attentionWords({ shown, name, shares, withText, heads, map }) {
+  const over = heads > 1 ? ` (mean of ${heads} heads)` : "";
+  if (shown === "queries" && name === null) return ["Choose a key to see who looks at it."];
+  if (map) return [`${map}, ${name === null ? "mean over all queries" : `“${name}”`}.`];
+  if (shown === "queries") {
+    const all = shares.picture + shares.special + shares.text || 1;
+    const parts = wordsForShares(shares, withText, all);
+    return [
+      `Who looks at “${name}”: each patch shows how much of its own attention goes there.`,
+      `Of all that comes there${over}, ${parts("from patches", "from special positions", "from text")}.`,
+    ];
+  }
+  const parts = wordsForShares(shares, withText, 1);
+  const words = parts("falls on the picture", "on special positions", "on text");
+  return name === null
+    ? [`Mean over all queries${over}: ${words}.`]
+    : [`Of what “${name}” looks at${over}, ${words}.`];
+}
+
+/** @param {Shares} shares @param {boolean} withText @param {number} all */
+function wordsForShares({ picture, special, text }, withText, all) {
+  const share = (/** @type {number} */ sum) => `${((sum / all) * 100).toFixed(1)} %`;
+  return (/** @type {string} */ there, /** @type {string} */ elsewhere, /** @type {string} */ words) =>
+    `${share(picture)} ${there}, ${share(special)} ${elsewhere}` +
+    (withText ? ` and ${share(text)} ${words}` : "");
+}
+
+/** @param {Told} told */
+function colourWords({ largest, top, mode }) {
+  const most = `Largest patch: ${weightText(largest, 0)}`;
+  if (mode === "contours") return `${most}.`;
+  if (mode === "heads" && top !== 1) return `${most}; full colour stands for the largest of each map.`;
+  return `${most}; full colour stands for ${weightText(top, 0)}.`;
+}
+
+/** @param {Told} told */
+function lineWords({ shown, map, mode, smooth, even }) {
+  const words = [];
+  if (mode === "heads" && shown === "keys" && !map) {
+    words.push("Behind each head: which share of its attention falls on the picture.");
+  }
+  if (mode === "contours") {
+    const [thick, middle, thin] = CONTOURS.map(({ share }) => `${share * 100} %`);
+    words.push(
+      `Lines go around the fewest patches that together hold ${thick} (thick), ${middle} and ${thin} ` +
+        "(thin) of what falls on the picture.",
+    );
+  }
+  if (smooth && even) {
+    words.push("Smooth: between the middles of patches values are interpolated, not the model’s.");
+  } else if (smooth) {
+    words.push("The patches make no even grid here, so nothing is interpolated: they are shown as they are.");
+  }
+  return words;
+}

@@ -1,0 +1,55 @@
+// @ts-check
+// How several copies of a picture lie beside each other in one chart, in pixels of the picture.
+
+/** @typedef {{x: number, y: number}} Panel its upper left corner */
+/** @typedef {{panels: Panel[], columns: number, across: number, down: number, size: number}} Layout
+ *   `across` and `down` are the size of all together, `size` is screen pixels for one */
+/** @typedef {{value: number, label: string}} Tick */
+
+const PANEL_GAP = 14;
+const TITLE = 20;
+const MOST_ENLARGED = 8;
+
+/** The layout with the largest panels that fits into some room.
+ * @param {number} count @param {{width: number, height: number}} picture
+ * @param {{width: number, height: number}} room in screen pixels
+ * @param {boolean} titled whether each panel has a line of text above it
+ * @param {number} [least] how many panels must lie beside each other @returns {Layout} */
+export function laidOut(count, { width, height }, room, titled, least = 1) {
+  const title = titled ? TITLE : 0;
+  const gap = count > 1 ? PANEL_GAP : 0;
+  const sizeWith = (/** @type {number} */ columns) => {
+    const rows = Math.ceil(count / columns);
+    const wide = (room.width - (columns - 1) * gap) / columns / width;
+    const high = (room.height - (rows - 1) * gap) / rows - title;
+    return Math.min(wide, Math.max(high, 24) / height, MOST_ENLARGED);
+  };
+  let columns = least;
+  for (let more = least + 1; more <= count; more += 1) if (sizeWith(more) > sizeWith(columns)) columns = more;
+  const size = sizeWith(columns);
+  const rows = Math.ceil(count / columns);
+  const [pitchX, pitchY] = [width + gap / size, height + (gap + title) / size];
+  return {
+    panels: Array.from({ length: count }, (_, nth) => ({
+      x: (nth % columns) * pitchX,
+      y: Math.floor(nth / columns) * pitchY + title / size,
+    })),
+    columns,
+    across: columns * pitchX - gap / size,
+    down: rows * pitchY - gap / size,
+    size,
+  };
+}
+
+/** Marks along one side of the picture, for each panel that starts at one of `starts`.
+ * @param {number} length of the side @param {number} size screen pixels for one
+ * @param {number[]} starts @returns {Tick[]} */
+export function ticksOf(length, size, starts) {
+  const least = 60 / size;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = Math.max(1, [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least) ?? 1);
+  const values = Array.from({ length: Math.floor(length / step) + 1 }, (_, nth) => nth * step);
+  return starts.flatMap((start) =>
+    values.map((value) => ({ value: start + value, label: String(value) })),
+  );
+}

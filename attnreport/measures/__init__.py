@@ -36,11 +36,13 @@ from attnreport.measures.registry import (
     known_measures,
     measure,
 )
+from attnreport.measures.relevance import RELEVANCE, relevance
 from attnreport.measures.rollout import ROLLOUT, rollout
 from attnreport.measures.similarity import head_similarity
 
 __all__ = [
     "FLOW",
+    "RELEVANCE",
     "ROLLOUT",
     "Alignment",
     "Description",
@@ -65,5 +67,6 @@ __all__ = [
     "measure",
     "notable_heads",
     "read_alignment",
+    "relevance",
     "rollout",
 ]

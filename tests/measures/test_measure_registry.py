@@ -11,6 +11,7 @@ from measure_cases import encoder_decoder, stack
 from attnreport.errors import InvalidMeasure
 from attnreport.measures import (
     FLOW,
+    RELEVANCE,
     ROLLOUT,
     all_head_scores,
     head_scores,
@@ -102,7 +103,7 @@ def test_all_takes_what_its_options_allow():
     assert set(all_head_scores(stack())) == every - {"alignment_error_rate"}
 
 
-@pytest.mark.parametrize("described", [*known_measures().values(), ROLLOUT, FLOW])
+@pytest.mark.parametrize("described", [*known_measures().values(), RELEVANCE, ROLLOUT, FLOW])
 def test_description_is_whole(described):
     assert re.fullmatch(r"High means .+\.", described.reading)
     assert described.link.startswith("https://")

@@ -135,7 +135,7 @@ def build(
 
     \b
     MODEL is one of
-      demo:NAME                a small model that comes with attnreport: demo:translate, demo:text
+      demo:NAME                one that comes along: demo:text, demo:translate, demo:vision
       FOLDER                   a checkpoint in Hugging Face's format; no network is used
       RUN.safetensors          what 'attnreport capture' saved; INPUT is left out
       file.py:factory          a function that returns a torch.nn.Module,

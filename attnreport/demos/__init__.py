@@ -1,8 +1,8 @@
-"""Two small trained models that come with attnreport, so that the first report needs no download.
+"""Three small trained models that come with attnreport, so that the first report needs no download.
 
-Each module has ``factory()``, which returns the trained model, and ``prepare(text, model=…)``,
-which returns the ``Call`` that runs a text through it. Nothing here is imported before it is asked
-for: listing the names does not load torch.
+Each module has ``factory()``, which returns the trained model, and ``prepare(text, model=…)`` or
+``prepare(path, model=…)``, which returns the ``Call`` that runs a text or a picture through it.
+Nothing here is imported before it is asked for: listing the names does not load torch.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
         "translate": Demo(
             "attnreport.demos.translate",
             "encoder-decoder that turns English and German dates into ISO 8601",
+        ),
+        "vision": Demo(
+            "attnreport.demos.vision",
+            "vision transformer that tells which kind of chart a picture shows; takes any picture",
         ),
     }
 )

@@ -22,7 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from browser import ARGUMENTS, chromium  # lies one folder up
+import timm_beside_cpu_torch  # lies one folder up, as the next does
+from browser import ARGUMENTS, chromium
 from peers import peers
 from playwright.sync_api import sync_playwright
 
@@ -154,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", action="store_true", help="measure BertViz and CircuitsVis too")
     options = parser.parse_args()
+    timm_beside_cpu_torch.install()
     weights, labels = trained_weights()
     kinds = {"causal": causal(weights), "bidirectional": weights}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:

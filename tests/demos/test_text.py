@@ -102,7 +102,7 @@ def test_labels_can_be_read(character, label):
 
 
 def test_registry_names_modules_that_hold_the_contract():
-    assert demos.names() == ("text", "translate")
+    assert demos.names() == ("text", "translate", "vision")
     for name in demos.names():
         assert demos.DEMOS[name].module == f"attnreport.demos.{name}"
         assert demos.DEMOS[name].description

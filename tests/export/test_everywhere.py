@@ -49,7 +49,7 @@ def test_a_strict_server_leaves_a_readable_page(strict, browser):
     page.goto(f"{address}/report.html")
     expect(page.locator("html")).not_to_have_attribute("data-ready", "true")
     assert page.inner_text("h1") == "Attention of owner/name"
-    facts = page.locator("dl").first
+    facts = page.locator("section[aria-labelledby=provenance-title] dl").first
     expect(facts).to_be_visible()
     assert "owner/name" in facts.inner_text()
     assert page.locator("#links-body tr").count() == 6

@@ -51,7 +51,8 @@ def eager(folder, model_class, inputs):
 
 
 def same(attention, expected):
-    return np.abs(attention.weights - expected[0].numpy()).max() < 1e-6
+    # The twin rounds otherwise in every layer, and what one layer rounds the next ones carry on.
+    return np.abs(attention.weights - expected[0].numpy()).max() < 5e-6
 
 
 def test_a_trained_bert_gives_the_weights_of_its_eager_twin(minilm, word_piece):

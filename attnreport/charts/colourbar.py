@@ -12,8 +12,8 @@ from attnreport.charts.theme import Theme, fed, ink, layered, palette
 # Where a weight is easy to place by eye on the √ scale.
 _TICKS = [0, 0.01, 0.05, 0.15, 0.3, 0.6, 1]
 
-
-_LENGTH = 260
+# One pixel for each step of the finest code, so that stripes begin at whole pixels.
+_LENGTH = FINEST - 1
 _THICKNESS = 12
 
 

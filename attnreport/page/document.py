@@ -94,9 +94,12 @@ def _drawn(charts: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 
 def _measures(scores: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """Return the scores by measure; NaN, which JSON lacks, becomes null."""
+    """Return the scores by measure, to five digits; NaN, which JSON lacks, becomes null."""
     return [
-        {"name": name, "values": [layer.round(6).tolist() for layer in measured.values]}
+        {
+            "name": name,
+            "values": [[float(f"{score:.5g}") for score in layer] for layer in measured.values],
+        }
         for name, measured in scores.items()
     ]
 

@@ -13,24 +13,30 @@ STRONGEST = 3
 
 @dataclass(frozen=True)
 class LinkRow:
-    """Hold one query and the keys it looks at most, with their weights."""
+    """Hold one query and the keys it looks at most, with their weights; None for no other key."""
 
     query: str
     special: bool
-    keys: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, str] | None, ...]
 
 
 def strongest_links(attention: Attention, head: int) -> tuple[LinkRow, ...]:
-    """Return for every query the ``STRONGEST`` keys it looks at most, strongest first."""
+    """Return for every query the ``STRONGEST`` keys it looks at most, strongest first.
+
+    A key that it does not look at at all is none of them: None stands there instead.
+    """
     weights = attention.weights[head]
-    # NaN sorts first and infinity after every weight: what is not a number must not hide.
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :STRONGEST]
+    # What is not a number must not hide behind weights: it comes first.
+    sizes = np.where(np.isnan(weights), np.inf, weights)
+    order = np.argsort(-sizes, axis=1, kind="stable")[:, :STRONGEST]
     return tuple(
         LinkRow(
             query=position.label,
             special=position.role == "special",
             keys=tuple(
                 (attention.keys.positions[key].label, weight_text(float(weights[row, key])))
+                if weights[row, key] != 0
+                else None
                 for key in order[row]
             ),
         )

@@ -3,7 +3,7 @@
 A report is one file, and inline modules cannot import each other by path. The modules under
 ``templates/js`` keep to the two forms joined here, ``import { a, b } from "./file.js";`` and
 ``export`` before a declaration, so joining is putting them in order and dropping those words,
-and the comments.
+the comments and the indents, which every report would carry. No text of theirs spans lines.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from pathlib import Path
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|const|class)", re.MULTILINE)
-# A comment that has its lines to itself: a third of the modules, which every report would carry.
-_COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
+# A comment that has its lines to itself, with the empty lines after it; one within a line.
+_COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)?\n", re.MULTILINE)
+_INLINE = re.compile(r" ?/\*\* @type [^*\n]*\*/| // [\w .,:;'–-]*$", re.MULTILINE)
+_INDENT = re.compile(r"^ +", re.MULTILINE)
 _TOP_LEVEL = re.compile(r"^(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
 
 
@@ -26,9 +28,9 @@ def joined(entry: Path) -> str:
     """
     parts: dict[str, str] = {}
     _collect(entry, parts)
-    script = _COMMENT.sub("", "\n".join(parts.values()))
+    script = _INLINE.sub("", _COMMENT.sub("", "\n".join(parts.values())))
     _check(script)
-    return script
+    return _INDENT.sub("", script)
 
 
 def _collect(path: Path, parts: dict[str, str]) -> None:
@@ -49,3 +51,5 @@ def _check(script: str) -> None:
         raise ValueError(
             "templates/js may only use the import and export forms that joined() knows"
         )
+    if any(line.count("`") % 2 for line in script.splitlines()):
+        raise ValueError("a text in templates/js spans lines, and would lose its indents")

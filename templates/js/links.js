@@ -27,6 +27,7 @@ export function showLinks(scene) {
 /** @param {string} label @param {number} weight @param {number} error */
 function cell(label, weight, error) {
   const link = document.createElement("td");
-  link.append(made("span", label, "token"), " ", made("span", weightText(weight, error), "weight"));
+  if (weight === 0 && error === 0) link.append("–");
+  else link.append(made("bdi", label), ` ${weightText(weight, error)}`);
   return link;
 }

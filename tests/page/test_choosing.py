@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from browser import BOTH_BROWSERS
@@ -19,8 +21,8 @@ def expect_head(page, run, layer, head):
     expect(page.locator("#layer-select")).to_have_value(str(layer))
     expect(page.locator("#head-select")).to_have_value(str(head))
     expect(page.locator("#links-caption")).to_have_text(f"Layer {layer}, head {head}")
-    first = page.locator("#links-body tr").last.locator(".weight").first
-    expect(first).to_have_text(f"{weights[-1].max():.4f}")
+    first = page.locator("#links-body tr").last.locator("td").first
+    expect(first).to_have_text(re.compile(f" {weights[-1].max():.4f}$"))
     expect(page.locator("html")).to_have_attribute("data-ready", "true")
     page.wait_for_timeout(100)
     codes = np.rint(np.sqrt(weights.astype(np.float64)) * 254)

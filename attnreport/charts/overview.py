@@ -33,7 +33,7 @@ def overview_view() -> alt.LayerChart:
     """Return the overview that the page feeds.
 
     Its unit is one small picture. Named data: ``picture`` (x0, x1, y0, y1, url), ``names`` (x, y,
-    text), ``chosen`` (x0, x1, y0, y1). Parameters: ``columns``, ``rows``, ``columnTicks``,
+    text, ink), ``chosen`` (x0, x1, y0, y1). Parameters: ``columns``, ``rows``, ``columnTicks``,
     ``columnLabels``, ``rowTicks``, ``rowLabels``, ``ink``, ``accent``.
     """
     image = (
@@ -43,8 +43,13 @@ def overview_view() -> alt.LayerChart:
     )
     names = (
         alt.Chart(alt.NamedData(name="names"))
-        .mark_text(fontSize=10, color=alt.ExprRef("ink"), aria=False)
-        .encode(x=_horizontal("x"), y=_vertical("y"), text="text:N")
+        .mark_text(fontSize=10, aria=False)
+        .encode(
+            x=_horizontal("x"),
+            y=_vertical("y"),
+            text="text:N",
+            color=alt.Color("ink:N", scale=None),
+        )
     )
     chosen = (
         alt.Chart(alt.NamedData(name="chosen"))

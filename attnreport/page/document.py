@@ -9,7 +9,7 @@ from typing import Any
 from attnreport.axis import Span
 from attnreport.charts import HEAD_COLOURS, THUMBNAIL
 from attnreport.charts.theme import THEMES, ink, palette
-from attnreport.measures import Measured
+from attnreport.measures import Measured, known_measures
 from attnreport.page.overlays import overlays, pictures
 from attnreport.page.pack import Packed
 from attnreport.page.prepared import prepared
@@ -98,6 +98,7 @@ def _measures(scores: Mapping[str, Measured]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
+            "range": known_measures()[name].range,
             "values": [[float(f"{score:.5g}") for score in layer] for layer in measured.values],
         }
         for name, measured in scores.items()

@@ -3,6 +3,7 @@
 import { element, filled, made, picker } from "./dom.js";
 import { layerAt, showMapWords, variantsOf } from "./maps.js";
 import { scaleWords } from "./scale.js";
+import { isKept, spanOf, valueAt, valueText } from "./scores.js";
 import { hasWords } from "./units.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -15,7 +16,7 @@ export function showControls(report, scene) {
   showHeads(layerAt(report, state.layer).heads, state.heads, variantsOf(scene.map));
   showMapWords(scene);
   for (const name of /** @type {const} */ ([
-    "sort", "combine", "scale", "range", "sinks", "rescale", "unit", "order", "rowOrder", "edges",
+    "sort", "tiles", "combine", "scale", "range", "sinks", "rescale", "unit", "order", "rowOrder", "edges",
     "graph",
   ])) {
     picker(`${name}-select`).value = String(state[name]);
@@ -33,7 +34,7 @@ export function showControls(report, scene) {
   element("links-caption").textContent = scene.title;
   element("keys-name").textContent = scene.keyName;
   element("scale-words").textContent = scaleWords(state.scale, state.range, scene.extent, scene.map ? "value" : "weight");
-  showMeasure(state.sort);
+  showMeasure(report, scene);
   element("hidden-words").textContent = hiddenWords(scene);
   filled(element("hidden-names"), hiddenNames(scene));
   element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
@@ -54,12 +55,27 @@ function showZoom({ state, queries, keys, available }) {
   element("zoom-reset").hidden = !zoomed;
 }
 
-/** Say what the overview is sorted by. @param {string} sort */
-function showMeasure(sort) {
+/** Say what the overview is sorted by, and what its colours and its filter mean.
+ * @param {import("./weights.js").ReportDocument} report @param {Scene} scene */
+function showMeasure(report, { state, theme }) {
   for (const node of document.querySelectorAll("[data-measure]")) {
     const words = /** @type {HTMLElement} */ (node);
-    words.hidden = words.dataset.measure !== sort;
+    words.hidden = words.dataset.measure !== state.sort;
   }
+  const measure = report.measures.find(({ name }) => name === state.sort);
+  for (const id of ["tiles-label", "atLeast-label", "kept-words"]) element(id).hidden = !measure;
+  element("score-bar").hidden = !measure || state.tiles !== "chart";
+  if (!measure) return;
+  const span = spanOf(measure);
+  const scores = measure.values.flat();
+  const kept = scores.filter((value) => isKept(value, span, state.atLeast)).length;
+  /** @type {HTMLInputElement} */ (element("atLeast")).value = String(state.atLeast);
+  element("atLeast-words").textContent = valueText(valueAt(span, state.atLeast));
+  element("kept-words").textContent = kept < scores.length ? `${kept} of ${scores.length} heads` : "";
+  element("score-low").textContent = valueText(span.low);
+  element("score-high").textContent = valueText(span.high);
+  const colours = report.palettes[theme].match(/.{6}/g)?.filter((_, code) => code % 25 === 0) ?? [];
+  element("score-colours").style.background = `linear-gradient(to right, #${colours.join(", #")})`;
 }
 
 /** @param {number} count @param {number[]} chosen @param {string[]} [variants] of a map, in words */
@@ -120,12 +136,14 @@ export function listenToControls(page) {
   onPick("layer-select", (value) => page.go({ layer: Number(value) }));
   onPick("edges-select", (value) => page.go({ edges: Number(value) }));
   onPick("head-select", (value) => page.go({ heads: value.split(",").map(Number) }));
-  for (const name of ["sort", "combine", "scale", "range", "sinks", "rescale", "order", "rowOrder", "graph"]) {
+  for (const name of ["sort", "tiles", "combine", "scale", "range", "sinks", "rescale", "order", "rowOrder", "graph"]) {
     onPick(`${name}-select`, (value) => page.go({ [name]: value }));
   }
   onPick("turn-select", (value) => turn(page, /** @type {"to" | "from"} */ (value)));
-  const least = /** @type {HTMLInputElement} */ (element("least"));
-  least.addEventListener("input", () => page.go({ least: Number(least.value) }));
+  for (const name of ["least", "atLeast"]) {
+    const slider = /** @type {HTMLInputElement} */ (element(name));
+    slider.addEventListener("input", () => page.go({ [name]: Number(slider.value) }));
+  }
   // Other units are other positions: what pointed at the old ones would point elsewhere.
   onPick("unit-select", (value) => page.go({ .../** @type {any} */ ({ unit: value }), ...ALL_SHOWN }));
   element("show-all").addEventListener("click", () => page.go({ ...ALL_SHOWN, sinks: "shown" }));

@@ -1,28 +1,37 @@
 // @ts-check
 // Where each head stands in the overview, and the one picture made of all small ones.
+import { isKept, spanOf, valueText } from "./scores.js";
 
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
 /** @typedef {{layer: number, head: number, at: number, column: number, row: number,
- *   value: number | null}} Cell `at` is the head's place among all small pictures */
+ *   value: number | null, kept: boolean}} Cell `at` is the head's place among all small pictures,
+ *   `kept` whether the filter leaves it */
 /** @typedef {{columns: number, rows: number, cells: Cell[], columnLabels: string[],
- *   rowLabels: string[], names: {x: number, y: number, text: string}[], named: boolean}} Grid */
+ *   rowLabels: string[], named: boolean}} Grid */
+/** @typedef {{sort: string, tiles: "sorted" | "chart", atLeast: number}} Arrangement `sort` is "layer"
+ *   or the name of a measure */
 
 const GAP = 1;
 
 /**
- * @param {ReportDocument} report @param {string} sort "layer" or the name of a measure
+ * @param {ReportDocument} report @param {Arrangement} arrangement
  * @param {number} across how many small pictures fit beside each other
  * @returns {Grid}
  */
-export function arranged(report, sort, across) {
+export function arranged(report, { sort, tiles, atLeast }, across) {
   const measure = report.measures.find(({ name }) => name === sort);
-  const heads = everyHead(report, measure?.values);
-  return measure ? ranked(heads, across) : layered(report, heads);
+  const heads = everyHead(report, measure, atLeast);
+  if (!measure || tiles === "chart") return layered(report, heads);
+  return ranked(heads.filter(({ kept }) => kept), across);
 }
 
-/** @param {ReportDocument} report @param {(number | null)[][] | undefined} values */
-function everyHead(report, values) {
+/** @param {ReportDocument} report @param {import("./scores.js").Measure | undefined} measure
+ * @param {number} atLeast @returns {Cell[]} */
+function everyHead(report, measure, atLeast) {
   let at = 0;
+  const span = measure && spanOf(measure);
+  const valueOf = (/** @type {number} */ layer, /** @type {number} */ head) =>
+    measure ? measure.values[layer][head] : null;
   return report.layers.flatMap(({ heads }, layer) =>
     Array.from({ length: heads }, (_, head) => ({
       layer,
@@ -30,7 +39,8 @@ function everyHead(report, values) {
       at: at++,
       column: head,
       row: layer,
-      value: values ? values[layer][head] : null,
+      value: valueOf(layer, head),
+      kept: !span || isKept(valueOf(layer, head), span, atLeast),
     })),
   );
 }
@@ -47,7 +57,6 @@ function layered(report, cells) {
     cells,
     columnLabels: Array.from({ length: columns }, (_, head) => String(head)),
     rowLabels: report.layers.map((_, layer) => (several ? `${pair(layer)}  ${layer}` : `layer ${layer}`)),
-    names: [],
     named: false,
   };
 }
@@ -58,7 +67,7 @@ function ranked(heads, across) {
   const order = [...heads].sort(
     (a, b) => (b.value ?? -Infinity) - (a.value ?? -Infinity) || a.at - b.at,
   );
-  const columns = Math.min(across, order.length);
+  const columns = Math.max(1, Math.min(across, order.length));
   const cells = order.map((cell, place) => ({
     ...cell,
     column: place % columns,
@@ -66,23 +75,12 @@ function ranked(heads, across) {
   }));
   return {
     columns,
-    rows: Math.ceil(order.length / columns),
+    rows: Math.max(1, Math.ceil(order.length / columns)),
     cells,
     columnLabels: [],
     rowLabels: [],
-    names: cells.map(({ layer, head, value, column, row }) => ({
-      x: column + 0.5,
-      y: row + 0.9,
-      text: `${layer}.${head} ${valueText(value)}`,
-    })),
     named: true,
   };
-}
-
-/** @param {number | null} value */
-export function valueText(value) {
-  if (value === null) return "–";
-  return Math.abs(value) < 10 ? value.toFixed(2).replace(/^0\./, ".") : value.toFixed(0);
 }
 
 /** @param {Grid} grid @param {number} layer @param {number} head */

@@ -2,6 +2,7 @@
 // The heatmap: queries down, keys across. Feeds the Vega chart, and tells which cell is pointed at.
 import { drawn, mountChart, pointIn } from "./chart.js";
 import { cellNumber } from "./codes.js";
+import { inkOn } from "./palette.js";
 import { pictureOf } from "./png.js";
 import { coloursOf } from "./scale.js";
 
@@ -118,14 +119,8 @@ function numbers({ matrix, palette }, codes) {
       x: (index % matrix.columns) + 0.5,
       y: Math.floor(index / matrix.columns) + 0.5,
       number,
-      ink: isDark(palette, codes[index]) ? "#ffffff" : "#15151c",
+      ink: inkOn(palette, codes[index]),
     });
   }
   return cells;
-}
-
-/** @param {Uint8Array} palette @param {number} code */
-function isDark(palette, code) {
-  const [red, green, blue] = palette.subarray(code * 3, code * 3 + 3);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 140;
 }

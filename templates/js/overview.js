@@ -1,9 +1,12 @@
 // @ts-check
-// The overview: every head as a small picture, layer by layer or sorted by a measure.
+// The overview: every head as a small picture, layer by layer or sorted by a measure, or as the colour
+// of its score.
 import { bytesOfBase64 } from "./bytes.js";
 import { drawn, mountChart, pointIn } from "./chart.js";
 import { arranged, composed, placeOfHead } from "./grid.js";
+import { inkOn, paletteOf } from "./palette.js";
 import { codesOf, pictureOf } from "./png.js";
+import { scoreCodes, spanOf, valueText } from "./scores.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
@@ -12,6 +15,8 @@ import { codesOf, pictureOf } from "./png.js";
 const LARGEST = 58;
 const SMALLEST = 15;
 const ROW_LETTER_PIXELS = 6.6;
+/** A cell of a chart narrower than this has no room for its number. */
+const NUMBERED = 26;
 
 /** Draw all heads into an element. */
 export class Overview {
@@ -37,13 +42,12 @@ export class Overview {
   /** @param {Scene} scene @param {string} accent colour of the frame around what is shown */
   async show(scene, accent) {
     const room = this.element.clientWidth - 8;
-    const { sort } = scene.state;
-    this.grid = arranged(this.report, sort, Math.max(1, Math.floor((room - 20) / LARGEST)));
-    const { columns, rows, columnLabels, rowLabels, names } = this.grid;
+    this.grid = arranged(this.report, scene.state, Math.max(1, Math.floor((room - 20) / LARGEST)));
+    const { columns, rows, columnLabels, rowLabels } = this.grid;
     const longest = Math.max(0, ...rowLabels.map((label) => label.length));
     const margin = 12 + ROW_LETTER_PIXELS * longest;
     const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
-    const url = this.picture(scene);
+    const { url, names } = this.drawing(scene, cell >= NUMBERED);
     this.view
       .signal("columns", columns)
       .signal("rows", rows)
@@ -61,12 +65,22 @@ export class Overview {
     await drawn(this.element, this.view, url);
   }
 
-  /** @param {Scene} scene */
-  picture({ palette }) {
+  /** @param {Scene} scene @param {boolean} numbered whether a number has room in a cell */
+  drawing({ state, theme, ink }, numbered) {
     const grid = /** @type {Grid} */ (this.grid);
+    const palette = paletteOf(this.report.palettes[theme]);
+    const measure = this.report.measures.find(({ name }) => name === state.sort);
+    if (measure && state.tiles === "chart") return chart(grid, measure, palette, numbered);
     const { side } = this.report.thumbnails;
     const { codes, width, height } = composed(this.codes, side, grid);
-    return pictureOf(codes, height, width, palette);
+    const named = grid.named ? grid.cells : [];
+    const names = named.map(({ layer, head, value, column, row }) => ({
+      x: column + 0.5,
+      y: row + 0.9,
+      text: `${layer}.${head} ${valueText(value)}`,
+      ink,
+    }));
+    return { url: pictureOf(codes, height, width, palette), names };
   }
 
   /** @param {Scene} scene */
@@ -98,4 +112,21 @@ export class Overview {
   placeOf({ layer, heads }) {
     return this.grid && placeOfHead(this.grid, layer, heads[0]);
   }
+}
+
+/** @param {Grid} grid @param {import("./scores.js").Measure} measure @param {Uint8Array} palette
+ * @param {boolean} numbered */
+function chart(grid, measure, palette, numbered) {
+  const levels = palette.length / 3 - 1;
+  const codes = scoreCodes(grid, spanOf(measure), levels);
+  const alphas = new Uint8Array(levels + 1).fill(255);
+  alphas[levels - 1] = 0;
+  const named = numbered ? grid.cells.filter(({ kept }) => kept) : [];
+  const names = named.map(({ value, column, row }) => ({
+    x: column + 0.5,
+    y: row + 0.5,
+    text: valueText(value),
+    ink: inkOn(palette, codes[row * grid.columns + column]),
+  }));
+  return { url: pictureOf(codes, grid.rows, grid.columns, palette, alphas), names };
 }

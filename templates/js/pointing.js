@@ -1,6 +1,7 @@
 // @ts-check
 // Pointer and keys on a view: which cell is pointed at, which one is kept.
 import { element } from "./dom.js";
+import { valueText } from "./scores.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./page.js").View} View */
@@ -29,7 +30,8 @@ export function listenToOverview(page) {
   const live = element("overview-live");
   live.addEventListener("pointermove", (event) => {
     const cell = page.overview?.headAt(event);
-    live.title = cell ? `layer ${cell.layer}, head ${cell.head}` : "";
+    const score = cell && page.state.sort !== "layer" ? `: ${valueText(cell.value)}` : "";
+    live.title = cell ? `layer ${cell.layer}, head ${cell.head}${score}` : "";
   });
   live.addEventListener("click", (event) => {
     const cell = page.overview?.headAt(event);

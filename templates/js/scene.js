@@ -2,6 +2,7 @@
 // What every view draws: one matrix with its labels, after the choices that all views share. First
 // tokens may become words (`base`), then positions are hidden, sorted and cut to a window (`matrix`).
 import { layerAt, mapAt, titleOfMap } from "./maps.js";
+import { paletteOf } from "./palette.js";
 import { rescaled } from "./rescaling.js";
 import { WEIGHT } from "./scale.js";
 import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
@@ -196,9 +197,4 @@ function hiddenOf(base, rows, columns) {
     keys: base.columns - columns.length,
     share: all ? hidden / all : 0,
   };
-}
-
-/** @param {string} hexadecimal @returns {Uint8Array} 3 bytes a colour */
-function paletteOf(hexadecimal) {
-  return Uint8Array.from(hexadecimal.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }

@@ -5,7 +5,7 @@ import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
 /** @typedef {[number, number] | null} Window first and last place shown along a side */
-/** @typedef {{view: string, sort: string, layer: number, heads: number[], combine: Combine,
+/** @typedef {{view: string, sort: string, tiles: "sorted" | "chart", atLeast: number, layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
  *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
  *   order: "position" | "weight", rowOrder: "position" | "focus",
@@ -14,7 +14,8 @@ import { RANGES, SCALES } from "./scale.js";
  *   query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
- * the place on the √ scale, in hundredths, of the smallest weight that becomes a line */
+ * the place on the √ scale, in hundredths, of the smallest weight that becomes a line; `atLeast` how
+ * far up its measure, in hundredths, a head must reach to stay in the overview */
 /** @typedef {{heads: number, single?: boolean, queries: number, keys: number}} Shape of one layer;
  *   of a `single` one only one head at a time makes sense */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
@@ -25,6 +26,8 @@ export const EDGES = [20, 50, 100, 200, 500, 1000];
 
 /** @type {Record<string, Field>} */
 const FIELDS = {
+  tiles: choice(["sorted", "chart"]),
+  atLeast: { read: (text) => wholeBelow(text, 101), plain: 0 },
   combine: choice(["mean", "max"]),
   scale: choice(SCALES),
   range: choice(RANGES),

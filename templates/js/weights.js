@@ -15,7 +15,7 @@ import { codesOf } from "./png.js";
  *   pictures: {url: string | null, width: number, height: number}[],
  *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
  *   overlayPalette: string,
- *   measures: {name: string, values: (number | null)[][]}[], thumbnails: {side: number, data: string},
+ *   measures: import("./scores.js").Measure[], thumbnails: {side: number, data: string},
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>,
  *   signedPalettes: Record<string, string> | null, inks: Record<string, string>,
  *   lite: Record<string, object>,

@@ -7,6 +7,7 @@ import { errorOfValue, valueOfCode } from "./maps.js";
 import { PICTURE_CASES } from "./picture_cases.js";
 import { adler32, codesOf, crc32, pictureOf } from "./png.js";
 import { coloursOf, marksOf, placeOf, scaleWords } from "./scale.js";
+import { isKept, scoreCodes, spanOf, valueAt, valueText } from "./scores.js";
 import { fitted, hashOfState, stateOfHash } from "./state.js";
 
 /** @param {unknown} got @param {unknown} expected */
@@ -85,6 +86,25 @@ export const CASES = {
   },
   "numbers in cells": () => {
     same([0, 0.004, 0.005, 0.5, 1, NaN].map(cellNumber), ["", "", ".01", ".50", "1.00", "NaN"]);
+  },
+  "a score's colour goes over all its measure can take, or took": () => {
+    const values = [[0.25, null], [3, 1]];
+    same(spanOf({ name: "a", range: [0, null], values }), { low: 0, high: 3 });
+    same(spanOf({ name: "a", range: [0, 1], values: [[0.25, null]] }), { low: 0, high: 1 });
+    same(spanOf({ name: "a", range: [0, null], values: [[null]] }), { low: 0, high: 0 });
+    const cells = values.flatMap((row, at) =>
+      row.map((value, column) => ({ layer: at, head: column, at: 0, column, row: at, value, kept: value !== 1 })),
+    );
+    const grid = { columns: 2, rows: 2, cells, columnLabels: [], rowLabels: [], named: false };
+    same(scoreCodes(grid, { low: 0, high: 3 }, 8), Uint8Array.of(1, 8, 6, 7));
+    same(scoreCodes(grid, { low: 0, high: 0 }, 8), Uint8Array.of(0, 8, 0, 7));
+  },
+  "the filter keeps all at 0, and no head without a score above": () => {
+    const span = { low: -1, high: 1 };
+    same(valueAt(span, 75), 0.5);
+    same([0.5, 0.49, null].map((value) => isKept(value, span, 75)), [true, false, false]);
+    same([-1, null].map((value) => isKept(value, span, 0)), [true, true]);
+    same([0.251, 0, 12.3, null].map(valueText), [".25", ".00", "12", "–"]);
   },
   "strongest first, what is not a number before, ties in order": () => {
     same(strongest(Float32Array.of(0.2, 0.5, NaN, 0.5), 3), [2, 1, 3]);

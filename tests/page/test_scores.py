@@ -1,0 +1,72 @@
+"""Head scores in the overview: sorted pictures, a chart of layers × heads, and a filter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from browser import BOTH_BROWSERS
+from page_acts import document
+from playwright.sync_api import expect
+from runs import small_run
+
+pytestmark = BOTH_BROWSERS
+
+_PIXELS = """async () => {
+  const image = new Image();
+  image.src = document.querySelector("#overview-live svg image").getAttribute("href");
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
+  return [height, width, Array.from(data)];
+}"""
+
+
+def chart_of(page):
+    """The chart's pixels: (row, column, rgba)."""
+    height, width, values = page.evaluate(_PIXELS)
+    return np.array(values).reshape(height, width, 4)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_head_has_the_colour_of_its_score(theme, page_of):
+    run = small_run()
+    page = page_of(run, color_scheme=theme)
+    page.select_option("#sort-select", "previous_token")
+    page.select_option("#tiles-select", "chart")
+    expect(page.locator("#score-bar")).to_be_visible()
+    palette = bytes.fromhex(document(page)["palettes"][theme])
+    page.wait_for_timeout(200)
+    drawn = chart_of(page)
+    scores = run.measure("previous_token").array
+    assert drawn.shape[:2] == scores.shape
+    for place, score in np.ndenumerate(scores):
+        code = round(float(score) * 253)
+        wanted = palette[3 * code : 3 * code + 3]
+        assert np.abs(drawn[place][:3] - list(wanted)).max() <= 6, place
+        assert drawn[place][3] == 255
+    texts = page.locator("#overview-live svg").text_content()
+    assert f"{scores[1, 1]:.2f}".removeprefix("0") in texts
+
+
+def test_the_filter_leaves_out_smaller_scores_and_says_how_many(page_of):
+    run = small_run()
+    scores = run.measure("previous_token").array
+    bound = round(100 * float(np.sort(scores, axis=None)[-2])) - 1
+    kept = int((scores >= bound / 100).sum())
+    assert 0 < kept < scores.size
+    page = page_of(run, fragment=f"#sort=previous_token&tiles=chart&atLeast={bound}")
+    expect(page.locator("#kept-words")).to_have_text(f"{kept} of {scores.size} heads")
+    assert (chart_of(page)[..., 3] == 255).tolist() == (scores >= bound / 100).tolist()
+    page.select_option("#tiles-select", "sorted")
+    expect(page.locator("#overview-live .mark-text.role-mark text")).to_have_count(kept)
+    page.locator("#atLeast").fill("0")
+    expect(page.locator("#overview-live .mark-text.role-mark text")).to_have_count(scores.size)
+    expect(page.locator("#kept-words")).to_have_text("")
+
+
+def test_without_a_measure_there_is_nothing_to_chart_or_filter(page_of):
+    page = page_of(small_run())
+    for name in ("tiles-label", "atLeast-label", "score-bar"):
+        assert not page.locator(f"#{name}").is_visible()

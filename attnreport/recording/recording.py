@@ -187,7 +187,7 @@ def _run_compiled_parts_eagerly(
         for module in model.modules()
     ):
         return ()
-    stack.enter_context(_stance("force_eager"))
+    stack.enter_context(_uncompiled())
     return (
         "the model is compiled: it ran uncompiled while it was watched, so that its output may "
         "differ in the last bits from the compiled one",
@@ -195,8 +195,8 @@ def _run_compiled_parts_eagerly(
 
 
 @contextlib.contextmanager
-def _stance(name: str) -> Iterator[None]:
-    with torch.compiler.set_stance(name):
+def _uncompiled() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"):
         yield
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from caches import with_cache
 
 import attnreport
 
@@ -119,7 +120,7 @@ def test_steps_after_a_cache_that_was_there_before():
         cache = model(ids[:, :4], use_cache=True).past_key_values
         with attnreport.capture(model) as recording:
             for place in range(4, 7):
-                model(ids[:, place : place + 1], past_key_values=cache)
+                model(ids[:, place : place + 1], **with_cache(model, cache))
         expected = build(DECODERS["Llama"], "eager")(ids, output_attentions=True).attentions
     for attention, weights in zip(recording.run().attentions, expected, strict=True):
         assert np.abs(attention.weights - weights[0, :, 4:].numpy()).max() < 2e-6

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from caches import with_cache
 
 import attnreport
 
@@ -132,7 +133,7 @@ def test_grouped_queries_in_a_decoding_step_keep_their_heads():
     with torch.no_grad():
         cache = model(ids[:, :5], use_cache=True).past_key_values
         with attnreport.capture(model) as recording:
-            model(ids[:, 5:], past_key_values=cache)
+            model(ids[:, 5:], **with_cache(model, cache))
         expected = eager(ids, output_attentions=True).attentions
     for attention, weights in zip(recording.run().attentions, expected, strict=True):
         assert np.abs(attention.weights - weights[0, :, 5:].numpy()).max() < 1e-6

@@ -206,11 +206,23 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
 @click.argument("source", metavar="REPORT_OR_RUN", type=click.Path(path_type=Path))
 @click.option("--layer", type=click.IntRange(min=0), help="Attention to take, counted from 0.")
 @click.option("--head", type=click.IntRange(min=0), help="Head to take, counted from 0.")
+@click.option(
+    "--view",
+    type=click.Choice(["heatmap", "overlay"]),
+    default="heatmap",
+    show_default=True,
+    help="What a figure shows: all weights, or what one query looks at, over the picture.",
+)
+@click.option(
+    "--query",
+    type=click.IntRange(min=0),
+    help="Query of the overlay, counted from 0. By default the class token, or else the mean.",
+)
 @output_options("figure.pdf")
 @_debug_option
 @click.pass_context
 def export_head(
-    context: click.Context, /, source: Path, output: Path, force: bool, **place: Any
+    context: click.Context, /, source: Path, output: Path, force: bool, **chosen: Any
 ) -> None:
     """Take one head out of a report or a saved run, as a figure or as numbers.
 
@@ -221,14 +233,18 @@ def export_head(
     Example:
       attnreport export report.html --layer 3 --head 5 -o figure.pdf
       attnreport export run.safetensors --layer 3 --head 5 -o weights.csv
+      attnreport export chart.html --view overlay --layer 3 --head 1 --query 0 -o looks.png
     """  # noqa: D301 - click looks for the backspace itself
     with _work(context, output, force=force) as step:
         from attnreport.export import export  # noqa: PLC0415 - see the module's docstring
 
         step(f"Reading {source}")
-        found = export(source, output, force=force, **place)
-    where = f"layer {found.attention.layer}, head {found.head}, {found.precision}"
+        made = export(source, output, force=force, **chosen)
+    head = made.head
+    where = f"layer {head.attention.layer}, head {head.head}, {head.precision}"
     click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {where}")
+    if made.shown:
+        click.echo(f"  {one_line(made.shown)}")
 
 
 @cli.command()

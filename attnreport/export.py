@@ -1,7 +1,7 @@
 """One head as a figure or a table: SVG, PNG and PDF, CSV and npz.
 
-Takes it from a saved run or out of a report, and says how exact the numbers are. Knows nothing of
-command lines.
+A figure is the heatmap, or the picture with what one query looks at over it. Takes the head from a
+saved run or out of a report, and says how exact the numbers are. Knows nothing of command lines.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 import numpy as np
 
-from attnreport.charts import heatmap
-from attnreport.errors import InvalidOption
+from attnreport.charts import Chart, heatmap, look_of, overlay_figure
+from attnreport.errors import InvalidInput, InvalidOption
 from attnreport.files import check_writable, replace_file
 from attnreport.page.reading import ReadHead, read_head
 from attnreport.page.vega import pdf, png, svg
@@ -28,15 +29,27 @@ _NAMESPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/199
 # A spreadsheet takes a cell that begins so for a formula, and would run it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+View = Literal["heatmap", "overlay"]
 
-def export(
+
+@dataclass(frozen=True)
+class Exported:
+    """Hold what was written: the head, and what the overlay shows of it in words, or nothing."""
+
+    head: ReadHead
+    shown: str
+
+
+def export(  # noqa: PLR0913 - all but the two files have defaults
     source: str | Path,
     output: str | Path,
     *,
     layer: int | None = None,
     head: int | None = None,
+    view: View = "heatmap",
+    query: int | None = None,
     force: bool = False,
-) -> ReadHead:
+) -> Exported:
     """Write one head of a report or a saved run to ``output``, in the form that its name asks for.
 
     Args:
@@ -44,32 +57,46 @@ def export(
         output: a file whose name ends in .svg, .png, .pdf, .csv or .npz.
         layer: index of the attention; by default the one that the report opens with.
         head: index of the head; by default the one that the report opens with, or 0.
+        view: what a figure shows: every weight as a cell, or what one query looks at, laid over
+            the picture.
+        query: for the overlay, the place of the query, from 0; by default the first if it is
+            special, as a class token is, or else the mean over all.
         force: replace the file if it exists.
 
     Returns:
         What was written, and how exact its numbers are.
 
     Raises:
-        InvalidInput: the source is neither, or has no such layer or head.
-        InvalidOption: the name asks for a form that there is not.
+        InvalidInput: the source is neither, has no such layer, head or query, or no picture.
+        InvalidOption: the name asks for a form that there is not, or a query is given that the
+            heatmap has no use for.
         OutputError: the file exists and ``force`` is false, or it cannot be written.
     """
     target = Path(output)
-    form = form_of(target)
+    form = target.suffix.lower()
+    _check_form(target, view, query)
     check_writable(target, force=force)
     found = _head(Path(source), layer, head)
-    replace_file(target, form(found))
-    return found
+    shown = ""
+    if form in _TABLES:
+        content = _TABLES[form](found)
+    else:
+        chart, shown = _overlay(found, query) if view == "overlay" else _heatmap(found)
+        content = _FIGURES[form](chart, _words(found, shown))
+    replace_file(target, content)
+    return Exported(found, shown)
 
 
-def form_of(output: Path) -> Callable[[ReadHead], bytes]:
-    """Return what makes the bytes of a file of that name."""
-    try:
-        return _FORMS[output.suffix.lower()]
-    except KeyError:
+def _check_form(output: Path, view: View, query: int | None) -> None:
+    forms = (*_FIGURES, *_TABLES)
+    if output.suffix.lower() not in forms:
         raise InvalidOption(
-            f"{output} should end in one of {', '.join(_FORMS)}, which say what to write"
-        ) from None
+            f"{output} should end in one of {', '.join(forms)}, which say what to write"
+        )
+    if view == "overlay" and output.suffix.lower() in _TABLES:
+        raise InvalidOption(f"an overlay is a figure: {output} should end in {', '.join(_FIGURES)}")
+    if view != "overlay" and query is not None:
+        raise InvalidOption("a query is for the overlay; a heatmap shows all: add --view overlay")
 
 
 def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
@@ -83,25 +110,40 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
     return ReadHead(replace(attention, weights=attention.weights[one], sink=sink), chosen.head)
 
 
-def _svg(head: ReadHead) -> bytes:
+def _heatmap(head: ReadHead) -> tuple[Chart, str]:
+    return heatmap(head.attention, 0), ""
+
+
+def _overlay(head: ReadHead, query: int | None) -> tuple[Chart, str]:
+    """Return the figure of what a query looks at in the picture, and the same in words."""
+    attention = head.attention
+    where, count = f"layer {attention.layer} ({attention.name})", len(attention.queries)
+    if query is not None and query >= count:
+        raise InvalidInput(f"no query {query}: {where} has queries 0 to {count - 1}")
+    look = look_of(attention, 0, query)
+    if look is None:
+        raise InvalidInput(
+            f"{where} has no overlay: its keys, {attention.keys.name!r}, have no places in a "
+            "picture that was kept; choose a layer that looks at one, or leave out --view overlay"
+        )
+    return overlay_figure(look), look.words
+
+
+def _svg(chart: Chart, words: str) -> bytes:
     """Return the figure; what a reader must know of its numbers goes in as its description."""
     for prefix, namespace in _NAMESPACES.items():
         ElementTree.register_namespace(prefix, namespace)
     # vl-convert made it just now, so it is none of the hostile XML that this parser cannot take.
-    figure = ElementTree.fromstring(svg(heatmap(head.attention, 0)))  # noqa: S314
+    figure = ElementTree.fromstring(svg(chart))  # noqa: S314
     description = ElementTree.Element("{http://www.w3.org/2000/svg}desc")
-    description.text = _words(head)
+    description.text = words
     figure.insert(0, description)
     content: bytes = ElementTree.tostring(figure, encoding="utf-8", xml_declaration=True)
     return content
 
 
-def _png(head: ReadHead) -> bytes:
-    return png(heatmap(head.attention, 0), _words(head))
-
-
-def _pdf(head: ReadHead) -> bytes:
-    return pdf(heatmap(head.attention, 0))
+def _pdf(chart: Chart, _: str) -> bytes:
+    return pdf(chart)
 
 
 def _csv(head: ReadHead) -> bytes:
@@ -141,16 +183,11 @@ def _npz(head: ReadHead) -> bytes:
     return content.getvalue()
 
 
-def _words(head: ReadHead) -> str:
+def _words(head: ReadHead, shown: str) -> str:
     attention = head.attention
     where = f"layer {attention.layer} ({attention.name}), head {head.head}"
-    return f"Attention weights of {where}: {head.precision}"
+    return f"Attention weights of {where}: {head.precision}" + (f"; {shown}" if shown else "")
 
 
-_FORMS: dict[str, Callable[[ReadHead], bytes]] = {
-    ".svg": _svg,
-    ".png": _png,
-    ".pdf": _pdf,
-    ".csv": _csv,
-    ".npz": _npz,
-}
+_FIGURES: dict[str, Callable[[Chart, str], bytes]] = {".svg": _svg, ".png": png, ".pdf": _pdf}
+_TABLES: dict[str, Callable[[ReadHead], bytes]] = {".csv": _csv, ".npz": _npz}

@@ -60,7 +60,6 @@ HOMES = {
 }
 VISITS = {
     ("build", "torch"): "it calls the model without gradients; it imports when it is called",
-    ("page.vega", "altair"): "for the type of what it compiles",
 }
 
 

@@ -6,18 +6,29 @@ still pictures, and with named data that the page feeds.
 
 from attnreport.charts.arrows import HEAD_COLOURS, arrows_view
 from attnreport.charts.colourbar import colourbar, colourbar_view
+from attnreport.charts.figure import overlay_figure
 from attnreport.charts.heatmap import heatmap, heatmap_view
-from attnreport.charts.overlay import overlay_palette, overlay_view, picture_url, still_overlay
+from attnreport.charts.overlay import (
+    look_of,
+    overlay_palette,
+    overlay_view,
+    picture_url,
+    still_overlay,
+)
 from attnreport.charts.overview import THUMBNAIL, overview_view, thumbnails
+from attnreport.charts.theme import Chart
 
 __all__ = [
     "HEAD_COLOURS",
     "THUMBNAIL",
+    "Chart",
     "arrows_view",
     "colourbar",
     "colourbar_view",
     "heatmap",
     "heatmap_view",
+    "look_of",
+    "overlay_figure",
     "overlay_palette",
     "overlay_view",
     "overview_view",

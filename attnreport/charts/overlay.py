@@ -7,6 +7,7 @@ grid, a crop and odd sizes are all the same thing.
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from cmap import Colormap
 from numpy.typing import NDArray
 
-from attnreport.axis import Axis
+from attnreport.axis import Axis, Box
 from attnreport.charts import picture as codes
 from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import fed, ink, layered
@@ -26,6 +27,8 @@ _STILL_PIXELS = 420
 # Perceptually even, and bright where much is looked at: it shows on white paper and on a night sky.
 _COLOUR_MAP = "matplotlib:plasma"
 _NONFINITE = "#00e5ff"
+# How much the full colour of a still overlay covers.
+COVER = 0.8
 
 _EMPTY: dict[str, list[dict[str, Any]]] = {
     name: [] for name in ("source", "map", "patches", "contours", "chosen", "names")
@@ -56,39 +59,74 @@ def overlay_view() -> alt.LayerChart:
     return _chart(1, 1, (400, 400))
 
 
-def still_overlay(attention: Attention, head: int) -> tuple[alt.LayerChart, str] | None:
-    """Return what the class token of one head looks at, over the picture, and the same in words.
+@dataclass(frozen=True)
+class Look:
+    """Hold what one query of a head, or their mean, looks at in a picture.
 
-    Without a special first position it is the mean over all queries. None where no key has a box
-    in a kept picture.
+    Attributes:
+        picture: what the boxes of the keys count pixels of.
+        axis: the keys; some have a box.
+        weights: ``(key,)`` float32, in [0, 1] where finite.
+        who: what they are the weights of, in words.
+        largest: the largest finite weight of a key with a box, above 0: it gets the full colour.
+        chosen: box of the query in the same picture, or None.
+    """
+
+    picture: Picture
+    axis: Axis
+    weights: NDArray[np.float32]
+    who: str
+    largest: float
+    chosen: Box | None
+
+    @property
+    def words(self) -> str:
+        """Return what is shown, in words."""
+        seen = [position.box is not None for position in self.axis]
+        return (
+            f"{self.who}: {float(self.weights[seen].sum()):.1%} of its attention falls on the "
+            f"picture; full colour stands for {self.largest:.4f}, the largest patch"
+        )
+
+
+def look_of(attention: Attention, head: int, query: int | None = None) -> Look | None:
+    """Return what a query looks at, or None where no key has a box in a kept picture.
+
+    Args:
+        attention: with the queries and keys.
+        head: index of the head, from 0.
+        query: its place among the queries; by default the first where that is special, as a class
+            token is, or else the mean over all queries.
     """
     keys = attention.keys
     if keys.picture is None or all(position.box is None for position in keys):
         return None
-    first = attention.queries.positions[0]
-    weights = attention.weights[head]
-    special = first.role == "special"
-    row = weights[0] if special else weights.mean(axis=0)
-    seen = np.array([position.box is not None for position in keys])
-    share = float(row[seen].sum())
-    largest = float(np.nan_to_num(row[seen]).max()) or 1.0
-    who = f"what {first.label} looks at" if special else "what is looked at, mean over all queries"
-    words = (
-        f"{who}: {share:.1%} of its attention falls on the picture; "
-        f"full colour stands for {largest:.4f}, the largest patch"
-    )
-    scale = _STILL_PIXELS / max(keys.picture.width, keys.picture.height)
-    size = (round(keys.picture.width * scale) or 1, round(keys.picture.height * scale) or 1)
-    chart = _chart(keys.picture.width, keys.picture.height, size)
-    source = {
-        "x0": 0,
-        "x1": keys.picture.width,
-        "y0": 0,
-        "y1": keys.picture.height,
-        "url": picture_url(keys.picture),
+    weights, queries = attention.weights[head], attention.queries
+    if query is None and queries.positions[0].role == "special":
+        query = 0
+    if query is None:
+        row, who, chosen = weights.mean(axis=0), "what is looked at, mean over all queries", None
+    else:
+        row, position = weights[query], queries.positions[query]
+        who = f"what {position.label} looks at"
+        chosen = position.box if queries.picture == keys.picture else None
+    seen = [position.box is not None for position in keys]
+    finite = row[seen][np.isfinite(row[seen])]
+    return Look(keys.picture, keys, row, who, float(finite.max(initial=0)) or 1.0, chosen)
+
+
+def still_overlay(look: Look) -> alt.LayerChart:
+    """Return the overlay with its data inside; ``look.words`` says what it shows."""
+    picture = look.picture
+    scale = _STILL_PIXELS / max(picture.width, picture.height)
+    size = (round(picture.width * scale) or 1, round(picture.height * scale) or 1)
+    whole = (0, 0, picture.width, picture.height)
+    data = {
+        "source": [{**_sides(whole), "url": picture_url(picture)}],
+        "patches": _patches(look.axis, look.weights / look.largest),
+        "chosen": [] if look.chosen is None else [_sides(look.chosen)],
     }
-    data = {"source": [source], "patches": _patches(keys, row / largest)}
-    return fed(chart, {**_EMPTY, **data}), words
+    return fed(_chart(picture.width, picture.height, size), {**_EMPTY, **data})
 
 
 def picture_url(picture: Picture) -> str:
@@ -103,13 +141,15 @@ def _patches(axis: Axis, shares: NDArray[np.float32]) -> list[dict[str, Any]]:
     for position, share, code in zip(axis, shares, codes.encode(shares), strict=True):
         if position.box is None:
             continue
-        x0, y0, x1, y1 = position.box
         place = float(np.sqrt(share)) if np.isfinite(share) else 1.0
-        patches.append(
-            {"x0": x0, "x1": x1, "y0": y0, "y1": y1, "colour": colours[code],
-             "opacity": round(0.8 * overlay_alpha(place), 3)}
-        )  # fmt: skip
+        opacity = round(COVER * overlay_alpha(place), 3)
+        patches.append({**_sides(position.box), "colour": colours[code], "opacity": opacity})
     return patches
+
+
+def _sides(box: Box) -> dict[str, Any]:
+    x0, y0, x1, y1 = box
+    return {"x0": x0, "x1": x1, "y0": y0, "y1": y1}
 
 
 def _chart(width: int, height: int, size: tuple[int, int]) -> alt.LayerChart:

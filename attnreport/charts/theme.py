@@ -18,6 +18,7 @@ from cmap import Colormap
 from attnreport.charts.picture import FINEST
 
 Theme = Literal["light", "dark"]
+Chart = alt.LayerChart | alt.VConcatChart
 THEMES: tuple[Theme, ...] = ("light", "dark")
 
 FONT = "system-ui, sans-serif"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Axis
-from attnreport.charts import overlay_palette, picture_url, still_overlay
+from attnreport.charts import look_of, overlay_palette, picture_url, still_overlay
 from attnreport.page.vega import svg
 from attnreport.picture import Picture
 from attnreport.run import Attention, Run
@@ -22,8 +22,8 @@ class StillOverlay:
 
 def still_overlays(attention: Attention, head: int) -> tuple[StillOverlay, ...]:
     """Return the still overlay of one head; nothing where its keys lie in no picture."""
-    made = still_overlay(attention, head)
-    return () if made is None else (StillOverlay(svg(made[0]), made[1]),)
+    look = look_of(attention, head)
+    return () if look is None else (StillOverlay(svg(still_overlay(look)), look.words),)
 
 
 def pictures(run: Run) -> tuple[Picture, ...]:

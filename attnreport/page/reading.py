@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
-from attnreport.errors import InvalidInput
+from attnreport.errors import InvalidInput, InvalidRun
+from attnreport.page.reading_axes import WrittenAxis, WrittenPicture, WrittenPlaces, axis_of
 from attnreport.page.refining import EXACT_TO, refined
 from attnreport.run import Attention, Weights
 
@@ -69,11 +70,6 @@ class ReadHead:
         return words
 
 
-class _Axis(msgspec.Struct):
-    name: str
-    labels: list[str]
-
-
 class _Layer(msgspec.Struct):
     name: str
     queries: int
@@ -87,12 +83,14 @@ class _Shown(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    axes: list[_Axis]
+    axes: list[WrittenAxis]
     layers: list[_Layer]
     shown: _Shown
     exact: bool
     levels: Annotated[int, msgspec.Meta(ge=2, le=255)]
     joined: Annotated[int, msgspec.Meta(ge=1)] = 1
+    pictures: list[WrittenPicture] = []
+    places: list[WrittenPlaces | None] = []
 
 
 class _PackedLayer(msgspec.Struct):
@@ -108,7 +106,7 @@ def read_head(path: Path, layer: int | None = None, head: int | None = None) -> 
         InvalidInput: the file is no report or a damaged one, or has no such layer or head.
     """
     try:
-        scripts = _scripts(path)
+        scripts, still = _scripts(path)
         document = _decoded(scripts, "document", _Document)
         layer = document.shown.layer if layer is None else layer
         shape = _shape(document, layer)
@@ -117,10 +115,10 @@ def read_head(path: Path, layer: int | None = None, head: int | None = None) -> 
         if not 0 <= head < shape[0]:
             raise InvalidInput(f"no head {head}: layer {layer} has heads 0 to {shape[0] - 1}")
         packed = _decoded(scripts, f"layer-{layer}", _PackedLayer)
-        return _unpacked(document, packed, layer, head)
+        return _unpacked(document, packed, _axes(document, layer, still), layer, head)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
-    except (ValueError, IndexError, zlib.error) as error:
+    except (ValueError, IndexError, zlib.error, InvalidRun) as error:
         raise InvalidInput(f"{path} is a damaged report: {error}") from error
 
 
@@ -136,7 +134,20 @@ def _shape(document: _Document, layer: int) -> tuple[int, int, int]:
     return found.heads, queries, keys
 
 
-def _unpacked(document: _Document, packed: _PackedLayer, layer: int, head: int) -> ReadHead:
+def _axes(document: _Document, layer: int, still: str) -> tuple[Axis, Axis]:
+    """Return the queries and the keys of a layer, the same object where they are one axis."""
+    found = document.layers[layer]
+    places = document.places or [None] * len(document.axes)
+    made = {
+        axis: axis_of(document.axes[axis], places[axis], document.pictures, still)
+        for axis in {found.queries, found.keys}
+    }
+    return made[found.queries], made[found.keys]
+
+
+def _unpacked(
+    document: _Document, packed: _PackedLayer, axes: tuple[Axis, Axis], layer: int, head: int
+) -> ReadHead:
     heads, queries, keys = _shape(document, layer)
     if len(packed.heads) != heads:
         raise ValueError(f"layer {layer} should have {heads} heads, got {len(packed.heads)}")
@@ -157,15 +168,15 @@ def _unpacked(document: _Document, packed: _PackedLayer, layer: int, head: int) 
             weights = ((codes / (document.levels - 1)) ** 2).astype(np.float32)
             weights[codes == document.levels] = np.nan
     found = document.layers[layer]
-    rows, columns = (document.axes[axis] for axis in (found.queries, found.keys))
+    rows, columns = axes
     # Coded rows add up to nearly 1, which a Run does not take for 1.
     attention = Attention(
         weights[None],
         found.name,
         layer,
         "self" if rows is columns else "cross",
-        Axis.of_labels(rows.name, rows.labels),
-        Axis.of_labels(columns.name, columns.labels),
+        rows,
+        columns,
         normalised=False,
     )
     return ReadHead(attention, head, levels, sure, document.joined)
@@ -189,7 +200,8 @@ def _bytes(text: str) -> bytes:
         raise ValueError(f"weights that are not base64: {error}") from error
 
 
-def _scripts(path: Path) -> dict[str, str]:
+def _scripts(path: Path) -> tuple[dict[str, str], str]:
+    """Return the JSON scripts by their id, and the URL of the first picture in the page."""
     try:
         if path.stat().st_size > _MOST_FILE_BYTES:
             raise InvalidInput(f"larger than {_MOST_FILE_BYTES} bytes, no report is")
@@ -200,7 +212,7 @@ def _scripts(path: Path) -> dict[str, str]:
         raise InvalidInput("not a report of attnreport: it is not UTF-8 text") from error
     parser = _JsonScripts()
     parser.feed(text)
-    return parser.found
+    return parser.found, parser.picture
 
 
 def _decoded(scripts: dict[str, str], name: str, kind: type[_Part]) -> _Part:
@@ -213,17 +225,23 @@ def _decoded(scripts: dict[str, str], name: str, kind: type[_Part]) -> _Part:
 
 
 class _JsonScripts(HTMLParser):
-    """Collect the JSON scripts of a page by their id; one that never ends is left out."""
+    """Collect the JSON scripts of a page by their id; one that never ends is left out.
+
+    The still overlay's picture stands in the page once, as the first of its images.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, str] = {}
+        self.picture = ""
         self._id: str | None = None
         self._text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Begin to collect at a JSON script with an id."""
+        """Begin to collect at a JSON script with an id, and keep the first picture's URL."""
         given = dict(attrs)
+        if tag == "image" and not self.picture:
+            self.picture = given.get("xlink:href") or given.get("href") or ""
         if tag == "script" and given.get("type") == "application/json":
             self._id, self._text = given.get("id"), []
 

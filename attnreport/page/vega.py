@@ -12,11 +12,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-import altair as alt
 import vl_convert
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from attnreport.charts import Chart
 from attnreport.page.kept import kept
 
 # Vega's AST interpreter is reachable through vegaEmbed alone, which brings Vega itself along.
@@ -24,25 +24,25 @@ _PNG_SCALE = 3
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
-def compiled(chart: alt.LayerChart) -> dict[str, Any]:
+def compiled(chart: Chart) -> dict[str, Any]:
     """Return the Vega spec of a Vega-Lite chart."""
     spec: dict[str, Any] = vl_convert.vegalite_to_vega(chart.to_dict(validate=False))
     return spec
 
 
-def lite(chart: alt.LayerChart) -> dict[str, Any]:
+def lite(chart: Chart) -> dict[str, Any]:
     """Return a chart as the Vega-Lite that people paste into an editor."""
     spec: dict[str, Any] = chart.to_dict(validate=False)
     return spec
 
 
-def svg(chart: alt.LayerChart) -> str:
+def svg(chart: Chart) -> str:
     """Return a still picture of a chart with its data inside."""
     picture: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
     return picture
 
 
-def png(chart: alt.LayerChart, words: str) -> bytes:
+def png(chart: Chart, words: str) -> bytes:
     """Return a picture of a chart on white, three pixels for one; ``words`` go in beside it."""
     spec = {**chart.to_dict(validate=False), "background": "white"}
     drawn = Image.open(io.BytesIO(vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE)))
@@ -53,7 +53,7 @@ def png(chart: alt.LayerChart, words: str) -> bytes:
     return content.getvalue()
 
 
-def pdf(chart: alt.LayerChart) -> bytes:
+def pdf(chart: Chart) -> bytes:
     """Return a picture of a chart as one page whose text is text."""
     content: bytes = vl_convert.vegalite_to_pdf(chart.to_dict(validate=False))
     return content

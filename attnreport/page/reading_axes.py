@@ -1,0 +1,90 @@
+"""Read axes back out of a report: labels, roles, boxes, and the picture that these lie in.
+
+The document may be anybody's: it is checked against its types, and each axis checks itself. Knows
+nothing of weights.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import Annotated
+
+import msgspec
+from PIL import Image
+
+from attnreport.axis import Axis, Box, Position, Role
+from attnreport.picture import KEPT_SIDE, Picture
+
+# A report tells the roles by their first letters.
+_ROLES: dict[str, Role] = {"i": "input", "g": "generated", "s": "special"}
+
+
+class WrittenAxis(msgspec.Struct):
+    """What the document says of an axis."""
+
+    name: str
+    labels: list[str]
+    roles: str = ""
+
+
+class WrittenPicture(msgspec.Struct):
+    """What the document says of a picture; without a URL it is the one that stands in the page."""
+
+    width: Annotated[int, msgspec.Meta(ge=1)]
+    height: Annotated[int, msgspec.Meta(ge=1)]
+    url: str | None = None
+
+
+class WrittenPlaces(msgspec.Struct):
+    """Which picture an axis lies on, and where."""
+
+    picture: Annotated[int, msgspec.Meta(ge=0)]
+    boxes: list[Box | None]
+
+
+def axis_of(
+    axis: WrittenAxis, places: WrittenPlaces | None, pictures: list[WrittenPicture], still: str
+) -> Axis:
+    """Return one axis as it was, but for its text.
+
+    Args:
+        axis: what the document says of it.
+        places: where its positions lie; None where they have no boxes.
+        pictures: all of the report.
+        still: URL of the picture that stands in the page itself, empty without one.
+
+    Raises:
+        ValueError: the report is damaged.
+        InvalidRun: likewise.
+    """
+    roles = axis.roles or "i" * len(axis.labels)
+    boxes = places.boxes if places else [None] * len(axis.labels)
+    positions = tuple(
+        Position(label or "␣", box=box, role=_role(letter))
+        for label, letter, box in zip(axis.labels, roles, boxes, strict=True)
+    )
+    if places is None:
+        return Axis(axis.name, positions)
+    written = pictures[places.picture]
+    return Axis(axis.name, positions, picture=_picture(written, still))
+
+
+def _role(letter: str) -> Role:
+    if letter not in _ROLES:
+        raise ValueError(f"expected one of the roles {', '.join(_ROLES)}, got {letter!r}")
+    return _ROLES[letter]
+
+
+def _picture(written: WrittenPicture, still: str) -> Picture:
+    _, _, content = (still if written.url is None else written.url).partition(";base64,")
+    try:
+        picture = Picture(base64.b64decode(content, validate=True), written.width, written.height)
+        with Image.open(io.BytesIO(picture.content), formats=("PNG", "JPEG")) as image:
+            size = image.size
+    except (binascii.Error, OSError, SyntaxError) as error:
+        raise ValueError(f"a picture that cannot be read: {error}") from error
+    if max(size) > KEPT_SIDE:
+        raise ValueError(f"a picture of {size[0]} × {size[1]} pixels, expected up to {KEPT_SIDE}")
+    return picture

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from attnreport.errors import AttnreportError, InvalidInput, one_line
+from typing import TYPE_CHECKING, Any
+
+from attnreport.errors import AttnreportError, InvalidInput, InvalidOption, one_line
 from attnreport.run import Run
 from attnreport.sources import Request, Source, load_saved_run, open_source
 
+if TYPE_CHECKING:
+    from attnreport.sources.target import Target
 
-def build_run(request: Request) -> Run:
+
+def build_run(request: Request, *, target: Target | None = None) -> Run:
     """Return the run of MODEL on INPUT, or the saved run that MODEL names.
+
+    Args:
+        request: MODEL, INPUT and the options.
+        target: as for ``capture_run``.
 
     Raises:
         UserError: MODEL, INPUT or an option cannot be used, or the model has no attention.
     """
-    return load_saved_run(request) or capture_run(request)
+    saved = load_saved_run(request)
+    if saved is None:
+        return capture_run(request, target=target)
+    if target or request.target_class is not None or request.target_token is not None:
+        raise InvalidOption(
+            f"MODEL {request.model} is a saved run, which cannot be differentiated any more; "
+            "give the target to 'attnreport capture'"
+        )
+    return saved
 
 
-def capture_run(request: Request) -> Run:
-    """Open MODEL, call it once on INPUT without gradients, and return what capture found.
+def capture_run(request: Request, *, target: Target | None = None) -> Run:
+    """Open MODEL, call it once on INPUT, and return what capture found.
+
+    Without a target no gradients are made.
+
+    Args:
+        request: MODEL, INPUT and the options.
+        target: makes the number to differentiate of the model's output, a tensor of shape (), in
+            place of the request's ``target_class`` or ``target_token``.
 
     Raises:
         UserError: MODEL, INPUT or an option cannot be used, or the model has no attention.
@@ -26,18 +50,28 @@ def capture_run(request: Request) -> Run:
     import torch  # noqa: PLC0415
 
     from attnreport.recording import capture  # noqa: PLC0415
+    from attnreport.sources import target as targets  # noqa: PLC0415
     from attnreport.sources.device import seed_everything  # noqa: PLC0415
 
+    targets.check_target(request)
     source = open_source(request)
     seed_everything(request.seed)
+    wanted = target is not None or targets.asks_for_target(request)
+    words = ""
     try:
         with (
-            torch.no_grad(),
+            targets.differentiable(source.model) if wanted else torch.no_grad(),
             capture(
-                source.model, axes=source.call.axes, max_memory=request.max_memory
+                source.model,
+                axes=source.call.axes,
+                gradients=wanted,
+                max_memory=request.max_memory,
             ) as recording,
         ):
-            source.model(*source.call.args, **source.call.kwargs)
+            output = source.model(*source.call.args, **source.call.kwargs)
+            if wanted:
+                value, words = _target(request, source, output, target)
+                targets.differentiate(source.model, value)
     except AttnreportError:
         raise
     except Exception as error:
@@ -45,7 +79,17 @@ def capture_run(request: Request) -> Run:
             raise MemoryError from error
         _blame_model(source)
         raise AttnreportError(f"capture failed where the model alone runs: {error}") from error
-    return recording.run(source.provenance)
+    return recording.run(source.provenance, target=words)
+
+
+def _target(
+    request: Request, source: Source, output: object, target: Target | None
+) -> tuple[Any, str]:
+    from attnreport.sources.target import called, named_logit  # noqa: PLC0415 - as above
+
+    if target is None:
+        return named_logit(request, source.call, output)
+    return called(target, output), f"what {getattr(target, '__name__', 'a function')} returned"
 
 
 def _blame_model(source: Source) -> None:

@@ -6,6 +6,7 @@ are typed ``Any`` here so that this floor stays free of torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,15 @@ class Call:
             each tensor through the model to learn which attention has which sequence as its
             queries and keys, and for a picture, what each position of every layer was made of.
         notes: what was done to INPUT on the way, in words for the page; e.g. that it was cut.
+        classes: names of the classes that the model tells apart, in the order of its logits, so
+            that ``--target-class`` can name one.
+        token_ids: makes token ids of a text without adding any, so that ``--target-token`` can
+            name one.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     axes: tuple[tuple[Any, Axis | Pixels], ...] = ()
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    token_ids: Callable[[str], Sequence[int]] | None = None

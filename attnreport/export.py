@@ -107,7 +107,9 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
     attention = chosen.run.attentions[chosen.layer]
     one = slice(chosen.head, chosen.head + 1)
     sink = None if attention.sink is None else attention.sink[one]
-    return ReadHead(replace(attention, weights=attention.weights[one], sink=sink), chosen.head)
+    return ReadHead(
+        replace(attention, weights=attention.weights[one], sink=sink, gradient=None), chosen.head
+    )
 
 
 def _heatmap(head: ReadHead) -> tuple[Chart, str]:

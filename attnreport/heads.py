@@ -63,11 +63,13 @@ def ranked(run: Run, measure: str, alignment: Alignment | None = None) -> Rankin
         alignment: a gold alignment, for the measures that need one.
 
     Raises:
-        InvalidMeasure: there is no such measure, or it needs an alignment and there is none.
+        InvalidMeasure: there is no such measure, or the run lacks what it needs.
     """
     chosen = find_measure(measure)
     if "alignment" in chosen.needs and alignment is None:
         raise InvalidMeasure(f"the measure {measure!r} needs a gold alignment; give --alignment")
+    if not chosen.suits(run):
+        raise InvalidMeasure(f"the measure {measure!r} needs a run with {chosen.wants}")
     options = {} if alignment is None else {"alignment": alignment}
     scores = all_head_scores(run, **options)
     sign = 1 if chosen.low_first else -1

@@ -80,6 +80,23 @@ _MODEL = (
         help="How much memory the attention weights may take. Over it neighbouring positions are"
         " joined as they are captured; the report says so.",
     ),
+    click.option(
+        "--target-class",
+        metavar="CLASS",
+        help="Differentiate the logit of this class (a name, a number, or 'predicted'), and show"
+        " relevance and gradient × attention. Keeps all weights, whatever --max-memory says.",
+    ),
+    click.option(
+        "--target-token",
+        metavar="TOKEN",
+        help="The same for the logit of a token: its text, id:NUMBER, or 'predicted'.",
+    ),
+    click.option(
+        "--target-position",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Where --target-token is read, counted from 0; by default at the last position.",
+    ),
 )
 
 

@@ -57,6 +57,8 @@ class Attention:
         normalised: False where the layer does not make its rows sum to 1 (sigmoid attention).
         reduced: where there were too many weights to keep, what is exact of all of them: each of
             ``weights`` then stands for a block of neighbouring positions, as the axes do.
+        gradient: ``(head, query, key)`` float32, read-only: ∂y/∂A of the number y that
+            ``Run.target`` names; None where y was not differentiated, or no gradient arrived.
     """
 
     weights: Weights
@@ -70,10 +72,11 @@ class Attention:
     sink: Weights | None = None
     normalised: bool = True
     reduced: Reduced | None = None
+    gradient: Weights | None = None
 
     def __post_init__(self) -> None:
         self._check()
-        for array in (self.weights, self.sink):
+        for array in (self.weights, self.sink, self.gradient):
             if array is not None:
                 array.flags.writeable = False
 
@@ -96,7 +99,20 @@ class Attention:
             raise InvalidRun(
                 f"{where}: expected a sink of shape {(heads, queries)}, got {self.sink.shape}"
             )
+        self._check_gradient(where)
         self._check_range(where)
+
+    def _check_gradient(self, where: str) -> None:
+        found = self.gradient
+        if found is None:
+            return
+        if found.dtype != np.float32 or found.shape != self.weights.shape:
+            raise InvalidRun(
+                f"{where}: expected a float32 gradient of the weights' shape "
+                f"{self.weights.shape}, got {found.dtype} {found.shape}"
+            )
+        if self.reduced is not None:
+            raise InvalidRun(f"{where}: expected no gradient of reduced weights, got one")
 
     def _check_range(self, where: str) -> None:
         finite = np.isfinite(self.weights)
@@ -207,11 +223,14 @@ class Run:
         attentions: in the order of execution; ``attentions[i].layer == i``.
         ledger: every attention computation that was seen, captured or not.
         provenance: model, input, versions and notes.
+        target: in words the number that the gradients are of, e.g. ``"the logit of class bar"``;
+            empty where nothing was differentiated, or whoever did so did not say what.
     """
 
     attentions: tuple[Attention, ...]
     ledger: tuple[LedgerEntry, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    target: str = ""
 
     def __post_init__(self) -> None:
         if not self.attentions:
@@ -230,6 +249,11 @@ class Run:
             axis for attention in self.attentions for axis in (attention.queries, attention.keys)
         )
         return tuple(dict.fromkeys(used))
+
+    @property
+    def differentiated(self) -> bool:
+        """Tell whether some attention has a gradient, or was to get one."""
+        return bool(self.target) or any(each.gradient is not None for each in self.attentions)
 
     @property
     def missed(self) -> tuple[LedgerEntry, ...]:

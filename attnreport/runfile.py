@@ -23,8 +23,8 @@ from attnreport.errors import InvalidRun
 from attnreport.reduced import Reduced
 from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run
 
-# 2: attentions may be reduced. 1 is read as well.
-SCHEMA_VERSION = 2
+# 2: attentions may be reduced. 3: they may have gradients. 1 and 2 are read as well.
+SCHEMA_VERSION = 3
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
 _REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
@@ -40,12 +40,15 @@ def to_bytes(run: Run) -> bytes:
     for attention in run.attentions:
         name = _array_name(attention.layer, "weights")
         arrays[name] = np.ascontiguousarray(attention.weights)
-        if attention.sink is not None:
-            arrays[_array_name(attention.layer, "sink")] = np.ascontiguousarray(attention.sink)
+        for part in ("sink", "gradient"):
+            if (array := getattr(attention, part)) is not None:
+                arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
         if attention.reduced is not None:
             arrays |= _reduced_arrays(attention.layer, attention.reduced)
         records.append(_Record.of(attention, axes))
-    document = _Document(SCHEMA_VERSION, axes, tuple(records), run.ledger, run.provenance)
+    document = _Document(
+        SCHEMA_VERSION, axes, tuple(records), run.ledger, run.provenance, run.target
+    )
     metadata = {_METADATA_KEY: msgspec.json.encode(document, order="deterministic").decode()}
     return safetensors.numpy.save(arrays, metadata)
 
@@ -67,7 +70,7 @@ def load(path: str | Path) -> Run:
                 record.attention(index, document.axes, names, partial(_read, file))
                 for index, record in enumerate(document.attentions)
             )
-        return Run(attentions, document.ledger, document.provenance)
+        return Run(attentions, document.ledger, document.provenance, document.target)
     except InvalidRun as error:
         raise InvalidRun(f"{path}: {error}") from error
     except (OSError, safetensors.SafetensorError) as error:
@@ -136,6 +139,7 @@ class _Record:
     has_sink: bool
     normalised: bool
     reduced: _ReducedRecord | None = None
+    has_gradient: bool = False
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
@@ -151,6 +155,7 @@ class _Record:
             reduced=None
             if attention.reduced is None
             else _ReducedRecord.of(attention.reduced, axes),
+            has_gradient=attention.gradient is not None,
         )
 
     def attention(
@@ -180,6 +185,7 @@ class _Record:
             sink=read(_array_name(layer, "sink")) if self.has_sink else None,
             normalised=self.normalised,
             reduced=None if self.reduced is None else self.reduced.reduced(layer, axes, read),
+            gradient=read(_array_name(layer, "gradient")) if self.has_gradient else None,
         )
 
     def _axes(self) -> tuple[int, ...]:
@@ -187,7 +193,8 @@ class _Record:
         return own if self.reduced is None else (*own, self.reduced.queries, self.reduced.keys)
 
     def _arrays(self) -> tuple[str, ...]:
-        named = ("weights", "sink") if self.has_sink else ("weights",)
+        optional = {"sink": self.has_sink, "gradient": self.has_gradient}
+        named = ("weights", *(part for part, there in optional.items() if there))
         if self.reduced is None:
             return named
         return (*named, *_REDUCED, *(("reduced_sink",) if self.reduced.has_sink else ()))
@@ -202,6 +209,7 @@ class _Document:
     attentions: tuple[_Record, ...]
     ledger: tuple[LedgerEntry, ...]
     provenance: Provenance
+    target: str = ""
 
 
 class _Header(msgspec.Struct):

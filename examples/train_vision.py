@@ -27,7 +27,7 @@ import attnreport
 from attnreport.demos import vision
 from attnreport.demos.transformer import load_weights, save_weights
 from attnreport.demos.vision import GRID, KINDS, ChartModel, patches, pixels_of
-from attnreport.measures import rollout
+from attnreport.measures import relevance, rollout
 
 # Seeds of drawings: training has those from 0, so none of these is among them.
 _HELD_OUT_SEED = 20_000_000
@@ -138,20 +138,22 @@ def marked(drawing: Drawing) -> NDArray[np.bool_]:
     return found.ravel()
 
 
-@torch.no_grad()
 def look(model: ChartModel, drawing: Drawing) -> dict[str, float]:
     """Return which share of the class token's attention to patches is on marks, by what is read.
 
-    That is every head of the last layer, their mean, and the rollout of all layers (Abnar &
-    Zuidema 2020), as attnreport captures and computes them.
+    That is every head of the last layer, their mean, the rollout of all layers (Abnar & Zuidema
+    2020) and the relevance for the predicted kind (Chefer et al. 2021), as attnreport captures and
+    computes them.
     """
-    with attnreport.capture(model) as recording:
-        model(pixels_of(drawing.image)[None])
+    with attnreport.capture(model, gradients=True) as recording:
+        logits = model(pixels_of(drawing.image)[None])
+        torch.autograd.grad(logits.max(), tuple(model.parameters()), allow_unused=True)
     run = recording.run()
     last = run.attentions[-1].weights
     rows = {f"last layer, head {head}": weights[0] for head, weights in enumerate(last)}
     rows["last layer, mean of heads"] = last.mean(axis=0)[0]
     rows["rollout of all layers"] = rollout(run).parts[0].weights[0]
+    rows["relevance for the predicted kind"] = relevance(run)[0].weights[0]
     on_marks = marked(drawing)
     return {name: float(row[1:][on_marks].sum() / row[1:].sum()) for name, row in rows.items()}
 

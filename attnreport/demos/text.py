@@ -95,7 +95,8 @@ def prepare(text: str, *, model: nn.Module, target: str | None = None) -> Call:
         )
     ids = torch.tensor([encode(text)], device=device_of(model))
     positions = (Position("<bos>", role="special"), *_positions(text))
-    return Call(args=(ids,), axes=((ids, Axis("text", positions, text)),))
+    axes = ((ids, Axis("text", positions, text)),)
+    return Call(args=(ids,), axes=axes, token_ids=lambda token: list(token.encode()))
 
 
 def encode(text: str) -> list[int]:

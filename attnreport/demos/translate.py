@@ -142,7 +142,7 @@ def prepare(text: str, *, model: nn.Module, target: str | None = None) -> Call:
         )
     ids = torch.tensor([encode_target(target)], device=source.device)
     axes = ((source, _source_axis(text)), (ids, _target_axis(target, generated=generated)))
-    return Call(args=(source, ids), axes=axes, notes=tuple(notes))
+    return Call(args=(source, ids), axes=axes, notes=tuple(notes), token_ids=_token_ids)
 
 
 def visible(source: Tensor) -> Tensor:
@@ -158,6 +158,11 @@ def encode_source(text: str) -> list[int]:
 def encode_target(text: str) -> list[int]:
     """Return the ids that the decoder reads: ``BOS``, then ``text``."""
     return [BOS, *(_ID[character] for character in text)]
+
+
+def _token_ids(text: str) -> list[int]:
+    _check("the target token", text, ALPHABET, TARGET_POSITIONS)
+    return [_ID[character] for character in text]
 
 
 def decode(ids: list[int]) -> str:

@@ -137,7 +137,7 @@ def prepare(path: Path, *, model: nn.Module) -> Call:
     width, height = opened.image.size
     positions = (Position("[CLS]", role="special"), *_positions(width / GRID, height / GRID))
     axis = Axis("picture", positions, picture=opened.picture)
-    return Call(args=(pixels,), axes=((pixels, axis),), notes=opened.notes)
+    return Call((pixels,), axes=((pixels, axis),), notes=opened.notes, classes=KINDS)
 
 
 def _positions(across: float, down: float) -> list[Position]:

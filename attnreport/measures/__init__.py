@@ -19,10 +19,11 @@ short of 1 are treated is written in ``rows``.
 
 from __future__ import annotations
 
-from attnreport.measures import distance, exact, position, repeats, spread  # noqa: F401 - they register
+from attnreport.measures import distance, exact, gradient, position, repeats, spread  # noqa: F401 - they register
 from attnreport.measures.alignment import Alignment, alignment_error_rate, read_alignment
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow
+from attnreport.measures.gradient import GRADIENT_ATTENTION
 from attnreport.measures.joinedmap import JoinedMap
 from attnreport.measures.maps import is_reduced, joined_maps, left_out
 from attnreport.measures.notable import NotableHead, notable_heads
@@ -42,6 +43,7 @@ from attnreport.measures.similarity import head_similarity
 
 __all__ = [
     "FLOW",
+    "GRADIENT_ATTENTION",
     "RELEVANCE",
     "ROLLOUT",
     "Alignment",

@@ -16,6 +16,7 @@ import numpy as np
 from attnreport.axis import Axis
 from attnreport.measures.chain import Fusion, Joined, Settings, chains
 from attnreport.measures.flow import FLOW, flow, work_of
+from attnreport.measures.gradient import gradient_maps, gradients_left_out, relevance_maps
 from attnreport.measures.joinedmap import JoinedMap
 from attnreport.measures.registry import Description
 from attnreport.measures.rollout import ROLLOUT, rollout
@@ -65,16 +66,24 @@ def flow_maps(run: Run) -> tuple[JoinedMap, ...]:
     return tuple(found)
 
 
+def maps_of_gradients(run: Run) -> tuple[JoinedMap, ...]:
+    """Return relevance and gradient × attention, where something was differentiated."""
+    tops = [axis for axis in _tops(run) if _rollout_work(run, axis) <= _ROLLOUT_WORK]
+    return (*relevance_maps(run, tops), *gradient_maps(run))
+
+
 def left_out(run: Run) -> tuple[str, ...]:
     """Return in whole sentences which map was left out because it would take too long."""
     if is_reduced(run):
         return ("Rollout and flow were left out: they need all weights, not blocks of them.",)
-    return tuple(
-        f"Attention rollout of {axis.name} was left out of this page, since so many positions take "
-        "too long; attnreport.measures.rollout(run) makes it."
+    also = " and relevance" if run.differentiated else ""
+    too_long = tuple(
+        f"Attention rollout{also} of {axis.name} was left out of this page, since so many "
+        "positions take too long; attnreport.measures.rollout(run) makes it."
         for axis in _tops(run)
         if _rollout_work(run, axis) > _ROLLOUT_WORK
     )
+    return (*too_long, *gradients_left_out(run))
 
 
 def _fusions(run: Run, axis: Axis) -> tuple[Fusion, ...]:
@@ -88,7 +97,11 @@ def _rollout_work(run: Run, axis: Axis) -> int:
     return sum(len(each.queries) * len(each.keys) * len(axis) for each in run.attentions)
 
 
-_MAKERS: tuple[Callable[[Run], tuple[JoinedMap, ...]], ...] = (rollout_maps, flow_maps)
+_MAKERS: tuple[Callable[[Run], tuple[JoinedMap, ...]], ...] = (
+    rollout_maps,
+    flow_maps,
+    maps_of_gradients,
+)
 
 
 def _tops(run: Run) -> Iterator[Axis]:

@@ -62,12 +62,16 @@ class Measure(Description):
         level: ``"attention"`` if the function takes one ``Attention`` and returns ``(head,)``,
             ``"run"`` if it takes the ``Run`` and returns one ``(head,)`` array per attention.
         needs: names of the keyword arguments that the function must be given.
+        suits: tells of a run whether it holds what is measured; others have no such score.
+        wants: in words what a run must hold for that; empty where every run does.
         function: what computes it.
     """
 
     name: str
     level: Level
     needs: tuple[str, ...]
+    suits: Callable[[Run], bool]
+    wants: str
     function: Callable[..., Any]
 
 
@@ -116,6 +120,8 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
     low_first: bool = False,
     level: Level = "attention",
     needs: tuple[str, ...] = (),
+    suits: Callable[[Run], bool] = lambda _: True,
+    wants: str = "",
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as the measure ``name``; see ``Measure`` for the rest.
 
@@ -138,6 +144,8 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
             reading=reading,
             level=level,
             needs=needs,
+            suits=suits,
+            wants=wants,
             function=function,
         )
         return function
@@ -215,11 +223,11 @@ def head_scores(run: Run, name: str, **options: Any) -> Measured:
 
 
 def all_head_scores(run: Run, **options: Any) -> dict[str, Measured]:
-    """Take every measure that needs nothing but the run and the given options, by name."""
+    """Take every measure that suits the run and needs no other options, by name."""
     return {
         name: head_scores(run, name, **{need: options[need] for need in found.needs})
         for name, found in _MEASURES.items()
-        if set(found.needs) <= set(options)
+        if set(found.needs) <= set(options) and found.suits(run)
     }
 
 

@@ -1,7 +1,8 @@
 """Relevance: attention joined over layers, each weight counted by the gradient that it got.
 
 What the gradient is of (a logit, a loss) is for the caller to choose: ``capture`` with
-``gradients=True`` collects it during a backward pass. This module reads arrays and no model.
+``gradients=True`` puts it into the run during a backward pass. This module reads arrays and no
+model.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RELEVANCE = Description(
 
 
 def relevance(
-    run: Run, gradients: Sequence[Weights | None], axis: Axis | str | None = None
+    run: Run, gradients: Sequence[Weights | None] | None = None, axis: Axis | str | None = None
 ) -> tuple[Part, ...]:
     """Join the layers of a run into the relevance that every input position has in each row.
 
@@ -40,8 +41,8 @@ def relevance(
 
     Args:
         run: whose weights.
-        gradients: of one number with respect to each attention's weights, as
-            ``Recording.gradients`` holds them.
+        gradients: of one number with respect to each attention's weights; None for those that
+            the run holds.
         axis: the sequence whose rows are wanted, itself or by name; None for that of the last
             attention.
 
@@ -51,6 +52,8 @@ def relevance(
     Raises:
         InvalidMeasure: a gradient is missing or does not fit, or nothing can be joined.
     """
+    if gradients is None:
+        gradients = [attention.gradient for attention in run.attentions]
     if len(gradients) != len(run.attentions):
         raise InvalidMeasure(
             f"expected a gradient for each of {len(run.attentions)} attentions, "
@@ -63,7 +66,7 @@ def relevance(
     for attention, gradient in zip(run.attentions, gradients, strict=True):
         if not chains(attention):
             continue
-        fused = _fused(attention, gradient)
+        fused = positive_products(attention, gradient).mean(axis=0)
         own, other = (sequences.number(each) for each in (attention.queries, attention.keys))
         for new in {own, other} - set(state):
             state[new] = {new: np.eye(len(sequences.axes[new]))}
@@ -75,8 +78,12 @@ def relevance(
     return tuple(Part(sequences.axes[source], weights) for source, weights in shares.items())
 
 
-def _fused(attention: Attention, gradient: Weights | None) -> Array:
-    """Return ``(query, key)``: the mean over heads of what is positive in gradient × weights."""
+def positive_products(attention: Attention, gradient: Weights | None) -> Array:
+    """Return ``(head, query, key)`` float64: what is positive in gradient × weights, else 0.
+
+    Raises:
+        InvalidMeasure: the gradient is missing or does not fit.
+    """
     if gradient is None or gradient.shape != attention.weights.shape:
         got = "none" if gradient is None else str(gradient.shape)
         raise InvalidMeasure(
@@ -86,7 +93,7 @@ def _fused(attention: Attention, gradient: Weights | None) -> Array:
     product = gradient.astype(np.float64) * attention.weights
     # A row with NaN or infinity in it says nothing: it passes on only itself.
     finite = np.isfinite(product).all(axis=2, keepdims=True)
-    return np.asarray(np.where(finite, product, 0.0).clip(min=0.0).mean(axis=0))
+    return np.asarray(np.where(finite, product, 0.0).clip(min=0.0))
 
 
 def _cross(state: dict[int, dict[int, Array]], own: int, other: int, fused: Array) -> None:

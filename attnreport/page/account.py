@@ -67,6 +67,7 @@ def warnings(run: Run) -> tuple[Notice, ...]:
             )
         )
     found += _reduced(run)
+    found += _without_gradient(run)
     for attention in run.attentions:
         found += _warnings_of(attention)
     return tuple(found)
@@ -84,6 +85,21 @@ def _reduced(run: Run) -> list[Notice]:
             f"{_count(len(layers), 'layer')} were joined to one.",
             "Weights of joined keys are added up and of joined queries averaged; measures that "
             "need every single weight are left out. More memory (--max-memory) keeps more.",
+        )
+    ]
+
+
+def _without_gradient(run: Run) -> list[Notice]:
+    """Say which layers the differentiated number did not reach."""
+    layers = [str(each.layer) for each in run.attentions if each.gradient is None]
+    if not layers or not run.differentiated:
+        return []
+    return [
+        Notice(
+            f"No gradient of {run.target or 'what was differentiated'} arrived at "
+            f"layer {', '.join(layers)}.",
+            "Either the number does not depend on it, or the way from there could not be "
+            "followed; relevance and gradient × attention are made without it.",
         )
     ]
 
@@ -147,6 +163,7 @@ def provenance(run: Run) -> tuple[tuple[str, str], ...]:
         ("precision", source.dtype),
         ("device", source.device),
         ("seed", "" if source.seed is None else str(source.seed)),
+        ("differentiated", run.target),
         ("command", source.command),
         ("date", source.created),
         ("versions", ", ".join(f"{name} {text}" for name, text in sorted(source.versions.items()))),

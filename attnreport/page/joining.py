@@ -72,4 +72,5 @@ def _joined(attention: Attention, queries: Axis, keys: Axis, block: int) -> Atte
         keys=keys,
         sink=sink,
         normalised=normalised,
+        gradient=None,  # what is made of it was made before, of single positions
     )

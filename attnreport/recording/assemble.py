@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Hold the parts of a Run that a watch can give, and gradients in the order of attentions."""
+    """Hold the parts of a Run that a watch can give."""
 
     attentions: tuple[Attention, ...]
     ledger: tuple[LedgerEntry, ...]
     notes: tuple[str, ...] = ()
-    gradients: tuple[Weights | None, ...] = ()
 
 
 def assemble(watch: Watch) -> Assembled:
@@ -56,13 +55,16 @@ def assemble(watch: Watch) -> Assembled:
     ledger += _not_captured(watch, ledger)
     cuts, notes = padding_of(attentions)
     return Assembled(
-        tuple(without(attention, cuts) for attention in attentions),
-        tuple(ledger),
-        (*notes, *([watch.memory.note] if watch.memory.note else [])),
         tuple(
-            None if gradient is None else array_without(gradient, attention, cuts)
+            without(attention, cuts)
+            if gradient is None
+            else replace(
+                without(attention, cuts), gradient=array_without(gradient, attention, cuts)
+            )
             for gradient, attention in zip(gradients, attentions, strict=True)
         ),
+        tuple(ledger),
+        (*notes, *([watch.memory.note] if watch.memory.note else [])),
     )
 
 

@@ -57,14 +57,15 @@ class Recording:
         ``(head, query, key)`` float32 of the scalar that a backward inside the block began at,
         added up over several backwards; None where none arrived, e.g. through dropout.
         """
-        return assemble(self._watch).gradients
+        return tuple(each.gradient for each in assemble(self._watch).attentions)
 
-    def run(self, provenance: Provenance | None = None) -> Run:
-        """Return the run.
+    def run(self, provenance: Provenance | None = None, *, target: str = "") -> Run:
+        """Return the run, with the gradients that arrived.
 
         Args:
             provenance: what the caller knows of where the run comes from; its empty fields are
                 filled from the model.
+            target: what was differentiated, in words for the page, e.g. ``"the loss"``.
 
         Raises:
             AttentionNotFound: no attention was captured; the message says what was seen.
@@ -73,7 +74,7 @@ class Recording:
         if not assembled.attentions:
             raise AttentionNotFound(_summary(self._model, assembled.ledger))
         filled = complete(provenance or Provenance(), self._model, (*self._notes, *assembled.notes))
-        return Run(assembled.attentions, assembled.ledger, filled)
+        return Run(assembled.attentions, assembled.ledger, filled, target)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,10 @@ class Request:
         trust_remote_code: whether Python files that come with a checkpoint may run.
         allow_pickle: whether weights that are pickled may be opened.
         max_memory: how many bytes of weights to keep; over it positions are joined.
+        target_class: the class whose logit is differentiated, by name, number or ``"predicted"``.
+        target_token: the token whose logit is differentiated, as text, as ``"id:NUMBER"`` or
+            ``"predicted"``.
+        target_position: which position's logits ``target_token`` is read from; None for the last.
     """
 
     model: str
@@ -50,6 +54,9 @@ class Request:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     max_memory: int = 2_000_000_000
+    target_class: str | None = None
+    target_token: str | None = None
+    target_position: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import nn
 from attnreport.axis import Axis, Position
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
+from attnreport.sources.names import class_names, token_namer
 from attnreport.sources.request import Request
 from attnreport.sources.tokens import describe_generated, encode, pieces_of, token_labels
 
@@ -51,7 +52,13 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         notes += target_notes
     # A cache changes no number; without it keys and queries of a decoder are one sequence.
     options = {"use_cache": False} if "use_cache" in _parameters(model) else {}
-    return Call(kwargs={**tensors, **options}, axes=tuple(axes), notes=notes)
+    return Call(
+        kwargs={**tensors, **options},
+        axes=tuple(axes),
+        notes=notes,
+        classes=class_names(model.config),
+        token_ids=token_namer(_AsTarget(tokenizer) if both else tokenizer),
+    )
 
 
 def model_limit(model: Any, tokenizer: Any) -> int | None:

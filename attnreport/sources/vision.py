@@ -19,6 +19,7 @@ from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
 from attnreport.picture import Opened, read_picture
 from attnreport.pixels import Pixels
+from attnreport.sources.names import class_names, token_namer
 from attnreport.sources.request import Request
 from attnreport.sources.text import file_named
 from attnreport.sources.tokens import encode
@@ -101,6 +102,7 @@ def picture_call(
     inputs = _processed(make, opened)
     # A model in half precision wants its pixels so; the axis goes with the tensor that is used.
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+    words = processor.tokenizer if "input_ids" in inputs else tokenizer
     axes: list[tuple[torch.Tensor, Axis | Pixels]] = []
     try:
         axes.append((inputs["pixel_values"], pixels_of(make, opened, inputs)))
@@ -113,7 +115,13 @@ def picture_call(
         encoded, axis = encode(tokenizer, prompt, name="text")
         inputs |= {name: torch.tensor([ids]) for name, ids in encoded.items()}
         axes.append((inputs["input_ids"], axis))
-    return Call(kwargs=_taken(model, inputs), axes=tuple(axes), notes=notes)
+    return Call(
+        kwargs=_taken(model, inputs),
+        axes=tuple(axes),
+        notes=notes,
+        classes=class_names(model.config),
+        token_ids=None if words is None else token_namer(words),
+    )
 
 
 def _taken(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def test_shipped_model_tells_held_out_charts_and_looks_at_marks(script):
     assert np.mean(right) >= 0.92  # 95 % and more of many; 180 drawings scatter around it
     looks = [script.look(model, drawing) for drawing in drawings[:60]]
     area = np.mean([script.marked(drawing).mean() for drawing in drawings[:60]])
-    assert np.mean([one["last layer, mean of heads"] for one in looks]) > 1.3 * area
+    for read in ("last layer, mean of heads", "relevance for the predicted kind"):
+        assert np.mean([one[read] for one in looks]) > 1.3 * area
 
 
 def test_a_picture_of_any_size_has_its_patches_over_all_of_it(tmp_path):

@@ -25,7 +25,8 @@ def test_measure_equals_its_definition(name, case):
 
 
 def test_every_measure_has_a_reference():
-    assert {name for name, found in known_measures().items() if not found.needs} == set(REFERENCES)
+    plain = {name for name, found in known_measures().items() if not (found.needs or found.wants)}
+    assert plain == set(REFERENCES)  # the others have their references beside their own tests
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from page_acts import document, drawn_codes, point_at, screen_colours, shown, weights_of_modules
@@ -74,6 +76,27 @@ def test_every_map_and_variant_comes_back(queries, page_of):
         step = 0 if told["exact"] else 0.5 / (told["levels"] - 1)
         error = (np.sqrt(expected) + step) ** 2 - expected
         assert (np.abs(read - expected) <= error + 1e-6).all()
+
+
+def test_gradients_become_maps_and_what_was_differentiated_is_said(page_of):
+    plain, rng = small_run(layers=2, heads=2, queries=6), np.random.default_rng(0)
+    gradients = [rng.normal(0, 1, each.weights.shape).astype("f") for each in plain.attentions]
+    attentions = [
+        replace(each, gradient=found if each.layer else None)
+        for each, found in zip(plain.attentions, gradients, strict=True)
+    ]
+    run = replace(plain, attentions=tuple(attentions), target="the logit of <b>")
+    page = page_of(run)
+    name = run.attentions[1].queries.name
+    pick(page, f"Gradient × attention · {name} → {name}")
+    expect(page.locator(".joined:visible")).to_contain_text("y is the logit of <b>.")
+    place = int(page.input_value("#layer-select"))
+    products = (gradients[1] * run.attentions[1].weights).clip(min=0).mean(axis=0)
+    np.testing.assert_allclose(weights_of_modules(page, place, 0), products, atol=1e-6)
+    pick(page, f"Relevance · {name} → {name}")
+    assert "No gradient of the logit of <b> arrived at layer 0." in page.inner_text(".warnings")
+    terms = page.locator("section[aria-labelledby=provenance-title] dl").inner_text()
+    assert "differentiated\nthe logit of <b>" in terms
 
 
 def test_a_map_is_drawn_like_a_head_and_said_to_be_none(page_of):

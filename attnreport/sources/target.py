@@ -1,0 +1,196 @@
+"""Choose the number of a model's output that is differentiated, and send its gradient back.
+
+The number is the logit of a class or of a token, as the request names it, or what a function of
+the user's makes of the output. Knows outputs by their shapes, and no family of models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from attnreport.call import Call
+from attnreport.errors import AttnreportError, InvalidOption, one_line
+from attnreport.pixels import Pixels
+from attnreport.sources.request import Request
+
+Target = Callable[[Any], torch.Tensor]
+
+PREDICTED = "predicted"
+_NAMED = ("logits", "logits_per_image")
+_MOST_NAMES = 20
+
+
+def check_target(request: Request) -> None:
+    """Refuse options that do not go together, before any work.
+
+    Raises:
+        InvalidOption: both a class and a token are named, or a position without a token.
+    """
+    if request.target_class is not None and request.target_token is not None:
+        raise InvalidOption("--target-class and --target-token name one number each; leave one out")
+    if request.target_position is not None and request.target_token is None:
+        raise InvalidOption("--target-position says where --target-token is read; give that too")
+
+
+def asks_for_target(request: Request) -> bool:
+    """Tell whether the request names a number to differentiate."""
+    return request.target_class is not None or request.target_token is not None
+
+
+@contextlib.contextmanager
+def differentiable(model: torch.nn.Module) -> Iterator[None]:
+    """Build a graph inside the block, through parameters that are frozen as well.
+
+    No number of the forward changes by that; afterwards everything is as it was.
+    """
+    frozen = [
+        parameter
+        for parameter in model.parameters()
+        if not parameter.requires_grad and parameter.is_floating_point()
+    ]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def differentiate(model: torch.nn.Module, value: object) -> None:
+    """Send the gradient of ``value`` back to the parameters, without keeping it there.
+
+    Raises:
+        InvalidOption: it is no single number, or does not depend on the model.
+    """
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise InvalidOption(f"the target must be one number, a tensor of shape (), got {got}")
+    if not value.requires_grad:
+        raise InvalidOption(
+            "the target does not depend on the model's parameters by operations that can be "
+            "differentiated, so there is no gradient of it"
+        )
+    reached = [each for each in model.parameters() if each.requires_grad]
+    torch.autograd.grad(value.reshape(()), reached, allow_unused=True)
+
+
+def called(target: Target, output: object) -> torch.Tensor:
+    """Return what the user's function makes of the output.
+
+    Raises:
+        InvalidOption: it raises something.
+    """
+    try:
+        return target(output)
+    except AttnreportError:
+        raise
+    except Exception as error:
+        raise InvalidOption(f"the target raised {one_line(error)}") from error
+
+
+def named_logit(request: Request, call: Call, output: object) -> tuple[torch.Tensor, str]:
+    """Return the logit that the request names, and what it is in words.
+
+    Raises:
+        InvalidOption: the output has no such logits, or there is no such class, token or position.
+    """
+    logits = _logits(output)
+    if request.target_class is not None:
+        return _class_logit(request.target_class, call, logits)
+    return _token_logit(request, call, logits)
+
+
+def _logits(output: object) -> torch.Tensor:
+    """Return the model's logits, ``(batch, class)`` or ``(batch, position, token)``."""
+    if isinstance(output, Mapping):
+        found = next((output[name] for name in _NAMED if name in output), None)
+    elif isinstance(output, (tuple, list)) and output:
+        found = output[0]
+    else:
+        found = next((getattr(output, name) for name in _NAMED if hasattr(output, name)), output)
+    if isinstance(found, torch.Tensor) and found.is_floating_point():
+        return found
+    raise InvalidOption(
+        f"the model returned {type(output).__name__} without logits, so no class or token can be "
+        "named; from Python build_run(request, target=function) takes any number of it"
+    )
+
+
+def _class_logit(wanted: str, call: Call, logits: torch.Tensor) -> tuple[torch.Tensor, str]:
+    if logits.ndim != 2:
+        raise InvalidOption(
+            f"--target-class expects logits (batch, class), this model gives {tuple(logits.shape)}"
+            f"{'; --target-token may be meant' if logits.ndim == 3 else ''}"
+        )
+    count = logits.shape[1]
+    names = call.classes if len(call.classes) == count else ()
+    number = _class_number(wanted, names, logits)
+    called = f"class {number}" + (f" (“{names[number]}”)" if names else "")
+    said = ", which the model predicts" if number == int(logits[0].argmax()) else ""
+    return logits[0, number], f"the logit of {called}{said}"
+
+
+def _class_number(wanted: str, names: tuple[str, ...], logits: torch.Tensor) -> int:
+    if wanted in names:
+        return names.index(wanted)
+    alike = [at for at, name in enumerate(names) if name.lower() == wanted.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    if wanted == PREDICTED:
+        return int(logits[0].argmax())
+    if wanted.isdecimal() and int(wanted) < len(logits[0]):
+        return int(wanted)
+    listed = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    known = f"; they are {listed}" if names else ""
+    raise InvalidOption(
+        f"--target-class {wanted}: there is no such class, expected {PREDICTED}, a number below "
+        f"{len(logits[0])}{' or a name' if names else ''}{known}"
+    )
+
+
+def _token_logit(request: Request, call: Call, logits: torch.Tensor) -> tuple[torch.Tensor, str]:
+    if logits.ndim != 3:
+        raise InvalidOption(
+            "--target-token expects logits (batch, position, token), this model gives "
+            f"{tuple(logits.shape)}{'; --target-class may be meant' if logits.ndim == 2 else ''}"
+        )
+    wanted, length = request.target_token or "", logits.shape[1]
+    place = length - 1 if request.target_position is None else request.target_position
+    if not 0 <= place < length:
+        raise InvalidOption(f"--target-position {place}: expected 0 to {length - 1}")
+    row = logits[0, place]
+    number = int(row.argmax()) if wanted == PREDICTED else _token_number(wanted, call, len(row))
+    said = ", which the model predicts there" if number == int(row.argmax()) else ""
+    called = f"token {number}" + (f" (“{wanted}”)" if wanted != PREDICTED else "")
+    return row[number], f"the logit of {called} at position {_position(call, place, length)}{said}"
+
+
+def _token_number(wanted: str, call: Call, count: int) -> int:
+    prefix, _, digits = wanted.partition("id:")
+    if not prefix and digits.isdecimal() and int(digits) < count:
+        return int(digits)
+    if call.token_ids is None:
+        raise InvalidOption(
+            f"--target-token {wanted}: this model comes without a tokenizer; give id:NUMBER, a "
+            f"number below {count}"
+        )
+    ids = list(call.token_ids(wanted))
+    if len(ids) != 1 or not 0 <= ids[0] < count:
+        pieces = ", ".join(f"id:{number}" for number in ids) or "none"
+        raise InvalidOption(
+            f"--target-token {wanted}: expected a text that is one token of the model's, got "
+            f"{len(ids)}: {pieces}"
+        )
+    return int(ids[0])
+
+
+def _position(call: Call, place: int, length: int) -> str:
+    """Return a position with its label, where an input's axis says what it is."""
+    axes = [axis for _, axis in call.axes if not isinstance(axis, Pixels) and len(axis) == length]
+    return f"{place} (“{axes[-1].positions[place].label}”)" if axes else str(place)

@@ -13,6 +13,7 @@ from attnreport.measures import (
     joined_maps,
     notable_heads,
 )
+from attnreport.page.grouping import shape_of
 from attnreport.page.pack import Packed
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.run import Run
@@ -58,10 +59,14 @@ class Form:
     def _joining(self) -> tuple[str, ...]:
         if self.block == 1:
             return ()
+        boxed = any(position.box for axis in self.run.axes for position in axis)
+        down, across = shape_of(self.block)
+        patches = f", patches in boxes of {down} × {across}" if boxed else ""
         return (
             f"To keep the file below its largest size, every {self.block} neighbouring positions "
-            f"were joined to one, in sequences of more than {SHORTEST}: weights of joined keys are "
-            "added up, weights of joined queries averaged. Heads were measured before.",
+            f"of a kind were joined to one, in sequences of more than {SHORTEST}{patches}; special "
+            "positions stay alone. Weights of joined keys are added up, weights of joined queries "
+            "averaged. Heads were measured before.",
         )
 
     def _rounding(self) -> tuple[str, ...]:

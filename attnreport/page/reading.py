@@ -66,7 +66,7 @@ class ReadHead:
         if self.sure is not None:
             words += f", the largest weights of each row to ± {EXACT_TO:.6f}"
         if self.joined > 1:
-            words += f", every {self.joined} neighbouring positions joined"
+            words += f", every {self.joined} neighbouring positions of a kind joined"
         return words
 
 

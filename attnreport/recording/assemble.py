@@ -97,6 +97,8 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         return LedgerEntry(found.name, found.call, None, str(error)), None
     if found.reduction is not None:
         reasons.append(f"every {found.reduction.block} neighbouring positions are joined")
+        if any(position.box for axis in _whole(attention) for position in axis):
+            reasons.append("joined patches that make no rectangle have no place in the picture")
     return LedgerEntry(found.name, found.call, layer, "; ".join(reasons)), attention
 
 
@@ -126,6 +128,12 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
         normalised=found.normalised and reduction.whole_rows(),
         reduced=reduction.exact(queries, keys, normalised=found.normalised),
     )
+
+
+def _whole(attention: Attention) -> tuple[Axis, ...]:
+    """Return the axes of a reduced attention before positions were joined."""
+    reduced = attention.reduced
+    return () if reduced is None else (reduced.queries, reduced.keys)
 
 
 def _kind(found: Found) -> Kind:

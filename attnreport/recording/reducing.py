@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
-from attnreport.joining import SHORTEST, joined_axis, members, summed
+from attnreport.joining import SHORTEST, Groups, blocks, joined_axis, members, summed
 from attnreport.reduced import FIGURES, LARGEST, Reduced
 
 Floats = NDArray[np.float32]
@@ -71,7 +71,7 @@ class Reduction:
         """Join two blocks to one, on both sides."""
         for side in (1, 2):
             if self.shape[side] > SHORTEST:
-                self.sums = summed(self.sums, 2, axis=side)
+                self.sums = summed(self.sums, blocks(self.sums.shape[side], 2), axis=side)
         self.block *= 2
 
     @property
@@ -87,9 +87,9 @@ class Reduction:
         """
         weights = self.sums
         if self.shape[1] > SHORTEST:
-            weights = weights / members(self.shape[1], self.block)[:, None]
+            weights = weights / members(self._groups(1))[:, None]
         if self.shape[2] > SHORTEST and not normalised:
-            weights = weights / members(self.shape[2], self.block)
+            weights = weights / members(self._groups(2))
         within = np.where(np.isfinite(weights), np.minimum(weights, 1), weights)
         return within.astype(np.float32)
 
@@ -98,19 +98,24 @@ class Reduction:
         if self.shape[1] <= SHORTEST:
             return True
         blind = (self.figures[FIGURES.index("sum")] == 0).astype(np.float32)
-        share = summed(blind, self.block, axis=1) / members(self.shape[1], self.block)
+        share = summed(blind, self._groups(1), axis=1) / members(self._groups(1))
         return bool(((share == 0) | (share == 1)).all())
 
     def joined_sink(self) -> Floats | None:
         """Return the sink's share of each block of queries, averaged."""
         if self.sink is None or self.shape[1] <= SHORTEST:
             return self.sink
-        count = members(self.shape[1], self.block)
-        return (summed(self.sink, self.block, axis=1) / count).astype(np.float32)
+        rows = self._groups(1)
+        return (summed(self.sink, rows, axis=1) / members(rows)).astype(np.float32)
 
     def joined(self, axis: Axis) -> Axis:
         """Return the axis of the blocks of this one."""
-        return joined_axis(axis, self.block)
+        if len(axis) <= SHORTEST:
+            return axis
+        return joined_axis(axis, blocks(len(axis), self.block))
+
+    def _groups(self, side: int) -> Groups:
+        return blocks(self.shape[side], self.block)
 
     def exact(self, queries: Axis, keys: Axis, *, normalised: bool) -> Reduced:
         """Return what is exact, with the axes of all positions."""

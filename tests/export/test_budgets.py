@@ -12,7 +12,8 @@ from runs import small_run, softmax
 from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.charts import picture
 from attnreport.errors import OutputError
-from attnreport.joining import joined_axis
+from attnreport.joining import blocks, joined_axis
+from attnreport.page.grouping import groups_of
 from attnreport.page.joining import joined_run
 from attnreport.page.pack import PLANS, characters, pack
 from attnreport.page.refining import refined, refinement
@@ -113,7 +114,9 @@ def test_each_reduction_is_said_in_the_page_and_by_the_report():
         assert report.reductions
         for reduction in report.reductions:
             assert reduction in notes(report.html())
-    assert any("2 neighbouring positions were joined" in said for said in report.reductions)
+    assert any(
+        "2 neighbouring positions of a kind were joined" in said for said in report.reductions
+    )
     assert '"joined":2' in report.html()
 
 
@@ -145,15 +148,17 @@ def test_joined_weights_are_sums_over_keys_and_means_over_queries(block):
     run = small_run(layers=1, heads=2, queries=40, keys=18)
     joined = joined_run(run, block).attentions[0]
     weights = run.attentions[0].weights.astype(np.float64)
+
+    def place(index):  # [CLS] stays alone
+        return slice(max(0, 1 + (index - 1) * block), 1 + index * block)
+
     for row in range(joined.weights.shape[1]):
         for column in range(joined.weights.shape[2]):
-            cell = weights[
-                :, row * block : (row + 1) * block, column * block : (column + 1) * block
-            ]
+            cell = weights[:, place(row), place(column)]
             expected = cell.sum(axis=2).mean(axis=1)
             np.testing.assert_allclose(joined.weights[:, row, column], expected, rtol=1e-5)
     np.testing.assert_allclose(joined.weights.sum(axis=2), 1, rtol=1e-5)
-    assert joined.queries.labels[0] == f"[CLS]…t{block - 1}"
+    assert joined.queries.labels[:2] == ("[CLS]", f"t1…t{block}")
 
 
 def test_joining_keeps_what_is_not_a_number_and_what_saw_nothing():
@@ -175,7 +180,7 @@ def test_a_joined_position_covers_its_members():
         Position(letter, span=(index, index + 1), box=(index, 0, index + 1, 1))
         for index, letter in enumerate(text)
     )
-    joined = joined_axis(Axis("text", positions, text), 3)
+    joined = joined_axis(Axis("text", positions, text), blocks(len(text), 3))
     assert joined.labels[:2] == ("a…c", "d…f")
     assert joined.labels[-1] == "s…t"
     assert joined.positions[1].span == (3, 6)
@@ -185,7 +190,7 @@ def test_a_joined_position_covers_its_members():
 
 def test_a_short_sequence_is_never_joined():
     axis = Axis.numbered("text", 16)
-    assert joined_axis(axis, 2) is axis
+    assert joined_axis(axis, groups_of(axis, 2)) is axis
 
 
 def refined_run():

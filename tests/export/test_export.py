@@ -69,8 +69,8 @@ def test_coded_weights_come_back_within_what_is_said(name, large, reports):
 def test_joined_positions_are_said(reports):
     found = read_head(reports / "joined.html", 0, 0)
     assert found.joined > 1
-    assert f"every {found.joined} neighbouring positions joined" in found.precision
-    assert len(found.attention.queries) == -(-256 // found.joined)
+    assert f"every {found.joined} neighbouring positions of a kind joined" in found.precision
+    assert len(found.attention.queries) == 1 + -(-255 // found.joined)  # [CLS] stays alone
 
 
 def test_the_head_that_the_report_opens_with_is_the_default(small, reports):

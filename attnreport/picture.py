@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ KEPT_SIDE = 1024
 _LOSSLESS_BYTES = 256 * 2**10
 _KEPT_BYTES = 8 * 2**20
 _QUALITY = 88
+# Smaller than this nothing would be left to see.
+_LEAST_SIDE = 96
 
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -52,6 +54,22 @@ class Picture:
                 f"a picture's content has {len(self.content)} bytes, expected at most "
                 f"{_KEPT_BYTES}; use Picture.of"
             )
+        if max(self.kept_size) > KEPT_SIDE:
+            raise InvalidRun(
+                "a picture's content has {} × {} pixels, expected up to {} a side; use "
+                "Picture.of".format(*self.kept_size, KEPT_SIDE)
+            )
+
+    @property
+    def kept_size(self) -> tuple[int, int]:
+        """Return width and height of ``content`` in pixels; only its header is read."""
+        return self._opened().size
+
+    def _opened(self) -> Image.Image:
+        try:
+            return Image.open(io.BytesIO(self.content), formats=("PNG", "JPEG"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InvalidRun(f"a picture's content cannot be read: {error}") from error
 
     @property
     def media_type(self) -> str:
@@ -65,15 +83,28 @@ class Picture:
 
         Sides over ``KEPT_SIDE`` pixels are shrunk; ``width`` and ``height`` stay the source's.
         """
-        width, height = image.size
-        shown = image.copy()
-        shown.thumbnail((KEPT_SIDE, KEPT_SIDE))
-        # A new image of the bare pixels: nothing of what the file said of its maker comes along.
-        bare = Image.frombytes("RGB", shown.size, shown.convert("RGB").tobytes())
-        content = _encoded(bare, "PNG", optimize=True)
-        if len(content) > _LOSSLESS_BYTES:
-            content = _encoded(bare, "JPEG", quality=_QUALITY)
-        return cls(content, width, height)
+        return cls(_kept(image, KEPT_SIDE, _LOSSLESS_BYTES), *image.size)
+
+    def within(self, size: int) -> Picture:
+        """Return the picture in at most ``size`` bytes, or as small as a picture is made.
+
+        It is scaled down until it fits, to ``_LEAST_SIDE`` pixels a side at least; ``width`` and
+        ``height`` stay the source's.
+
+        Raises:
+            InvalidRun: the content is damaged.
+        """
+        picture = self
+        while len(picture.content) > size and (side := max(picture.kept_size)) > _LEAST_SIDE:
+            # Bytes grow about as the area does: a little less than fits at once, most often.
+            ratio = min(0.95, (size / len(picture.content)) ** 0.5)
+            side = max(_LEAST_SIDE, int(side * ratio))
+            try:
+                content = _kept(self._opened(), side, min(size, _LOSSLESS_BYTES))
+            except (OSError, SyntaxError, ValueError) as error:
+                raise InvalidRun(f"a picture's content is damaged: {error}") from error
+            picture = replace(self, content=content)
+        return picture
 
 
 @dataclass(frozen=True)
@@ -184,6 +215,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Return 16-bit grey as 8-bit grey; Pillow alone would cut every value at 255."""
     values = np.asarray(image, dtype=np.float64)
     return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
+
+
+def _kept(image: Image.Image, side: int, lossless: int) -> bytes:
+    """Return an image of at most ``side`` pixels a side: PNG up to so many bytes, else JPEG."""
+    shown = image.convert("RGB")
+    shown.thumbnail((side, side))
+    # A new image of the bare pixels: nothing of what the file said of its maker comes along.
+    bare = Image.frombytes("RGB", shown.size, shown.tobytes())
+    content = _encoded(bare, "PNG", optimize=True)
+    return content if len(content) <= lossless else _encoded(bare, "JPEG", quality=_QUALITY)
 
 
 def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:

@@ -16,6 +16,7 @@ from attnreport.measures import (
 from attnreport.page.grouping import shape_of
 from attnreport.page.pack import Packed
 from attnreport.page.refining import EXACT_TO, LARGEST
+from attnreport.page.shrinking import picture_words
 from attnreport.run import Run
 
 UNREDUCED = "Nothing was rounded, pooled or left out on the way into this page."
@@ -54,7 +55,7 @@ class Form:
     @property
     def reductions(self) -> tuple[str, ...]:
         """Return in words what the page lacks of the run; nothing where it has all."""
-        return (*self._joining(), *self._rounding())
+        return (*self._joining(), *self._rounding(), *picture_words(self.run))
 
     def _joining(self) -> tuple[str, ...]:
         if self.block == 1:

@@ -27,6 +27,7 @@ from attnreport.page.form import Form, MeasuredRun
 from attnreport.page.joining import joined_run
 from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
+from attnreport.page.shrinking import shrunk_run
 from attnreport.page.vega import bundle
 from attnreport.run import Run
 
@@ -62,6 +63,7 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
         OutputError: even the smallest page of this run takes more.
     """
     with unchecked():
+        run = shrunk_run(run, max_size - len(bundle()))
         measured = MeasuredRun.of(run)
         place = (layer, head)
         for block in _blocks(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnreport.errors import AttnreportError, InvalidInput, InvalidOption, one_line
@@ -79,7 +80,8 @@ def capture_run(request: Request, *, target: Target | None = None) -> Run:
             raise MemoryError from error
         _blame_model(source)
         raise AttnreportError(f"capture failed where the model alone runs: {error}") from error
-    return recording.run(source.provenance, target=words)
+    notes = (*source.provenance.notes, *([targets.WITH_AUTOGRAD] if wanted else []))
+    return recording.run(replace(source.provenance, notes=notes), target=words)
 
 
 def _target(

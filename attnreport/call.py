@@ -30,6 +30,10 @@ class Call:
             that ``--target-class`` can name one.
         token_ids: makes token ids of a text without adding any, so that ``--target-token`` can
             name one.
+        token_name: says what a token id stands for, for the page.
+        written: the token ids that the positions of the logits are made to write, in their order,
+            where there is a target: ``--target-token`` is read where it is written.
+        blanks: the positions that the model is to fill in: ``--target-token`` is read at the last.
     """
 
     args: tuple[Any, ...] = ()
@@ -38,3 +42,6 @@ class Call:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     token_ids: Callable[[str], Sequence[int]] | None = None
+    token_name: Callable[[int], str] | None = None
+    written: tuple[int, ...] = ()
+    blanks: tuple[int, ...] = ()

@@ -42,6 +42,7 @@ class Ranking:
     Attributes:
         model: what the model is called.
         input: the input as given.
+        target: what was differentiated, in words; empty where nothing was.
         measure: name of the measure that ranks.
         heads: all heads; those for which the measure has no meaning come last.
         notable: heads that stand out by any measure, each with its reason in words.
@@ -49,6 +50,7 @@ class Ranking:
 
     model: str
     input: str
+    target: str
     measure: str
     heads: tuple[RankedHead, ...]
     notable: tuple[NotableHead, ...]
@@ -94,6 +96,7 @@ def ranked(run: Run, measure: str, alignment: Alignment | None = None) -> Rankin
     return Ranking(
         model=run.provenance.model,
         input=run.provenance.input_text,
+        target=run.target,
         measure=measure,
         heads=tuple(sorted(heads, key=place)),
         notable=notable_heads(run, measured=scores, alignment=alignment),
@@ -109,6 +112,8 @@ def table(ranking: Ranking, limit: int) -> str:
     lines = [found.reason for found in ranking.notable]
     if lines:
         lines = ["Heads worth a look", *(f"  {line}" for line in lines), ""]
+    if ranking.target:
+        lines += [f"Differentiated: {one_line(ranking.target)}", ""]
     title = find_measure(ranking.measure).title
     rows = [("layer", "head", title.lower(), "module")]
     rows += [

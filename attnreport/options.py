@@ -95,7 +95,8 @@ _MODEL = (
         "--target-position",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Where --target-token is read, counted from 0; by default at the last position.",
+        help="Where --target-token is read, counted from 0. By default where the"
+        " target has that token, else at the last mask, else at the last position.",
     ),
 )
 

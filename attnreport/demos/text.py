@@ -96,7 +96,12 @@ def prepare(text: str, *, model: nn.Module, target: str | None = None) -> Call:
     ids = torch.tensor([encode(text)], device=device_of(model))
     positions = (Position("<bos>", role="special"), *_positions(text))
     axes = ((ids, Axis("text", positions, text)),)
-    return Call(args=(ids,), axes=axes, token_ids=lambda token: list(token.encode()))
+    return Call(
+        args=(ids,),
+        axes=axes,
+        token_ids=lambda token: list(token.encode()),
+        token_name=lambda byte: readable(chr(byte)) if byte < 128 else f"byte {byte:02X}",
+    )
 
 
 def encode(text: str) -> list[int]:

@@ -31,6 +31,7 @@ TARGET_POSITIONS = 12
 
 _WIDTH, _HEADS, _LAYERS = 64, 4, 2
 _ID = {character: index for index, character in enumerate(ALPHABET, start=3)}
+_SPECIAL = {PAD: "<pad>", BOS: "<bos>", EOS: "<eos>"}
 _CHARACTER = {index: character for character, index in _ID.items()}
 
 
@@ -142,7 +143,14 @@ def prepare(text: str, *, model: nn.Module, target: str | None = None) -> Call:
         )
     ids = torch.tensor([encode_target(target)], device=source.device)
     axes = ((source, _source_axis(text)), (ids, _target_axis(target, generated=generated)))
-    return Call(args=(source, ids), axes=axes, notes=tuple(notes), token_ids=_token_ids)
+    return Call(
+        args=(source, ids),
+        axes=axes,
+        notes=tuple(notes),
+        token_ids=_token_ids,
+        token_name=lambda token: _SPECIAL.get(token) or readable(_CHARACTER[token]),
+        written=(*ids[0, 1:].tolist(), EOS),
+    )
 
 
 def visible(source: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class Request:
         target_class: the class whose logit is differentiated, by name, number or ``"predicted"``.
         target_token: the token whose logit is differentiated, as text, as ``"id:NUMBER"`` or
             ``"predicted"``.
-        target_position: which position's logits ``target_token`` is read from; None for the last.
+        target_position: which position's logits ``target_token`` is read from; None for where it is
+            written in a target, the last mask, or the last position.
     """
 
     model: str

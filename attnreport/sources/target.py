@@ -23,6 +23,13 @@ PREDICTED = "predicted"
 _NAMED = ("logits", "logits_per_image")
 _MOST_NAMES = 20
 
+# matmul folds its batch where autograd is on, and torch.nn leaves its fused encoder path: the
+# numbers are those of the same call with autograd on, bit for bit, and not always of one without.
+WITH_AUTOGRAD = (
+    "run with autograd on, so that it can be differentiated; torch may take other kernels then, "
+    "and last digits differ from a run without a target"
+)
+
 
 def check_target(request: Request) -> None:
     """Refuse options that do not go together, before any work.
@@ -160,15 +167,27 @@ def _token_logit(request: Request, call: Call, logits: torch.Tensor) -> tuple[to
             "--target-token expects logits (batch, position, token), this model gives "
             f"{tuple(logits.shape)}{'; --target-class may be meant' if logits.ndim == 2 else ''}"
         )
-    wanted, length = request.target_token or "", logits.shape[1]
-    place = length - 1 if request.target_position is None else request.target_position
-    if not 0 <= place < length:
-        raise InvalidOption(f"--target-position {place}: expected 0 to {length - 1}")
+    wanted, (length, count) = request.target_token or "", logits.shape[1:]
+    asked = None if wanted == PREDICTED else _token_number(wanted, call, count)
+    place = _place(request, call, asked, length)
     row = logits[0, place]
-    number = int(row.argmax()) if wanted == PREDICTED else _token_number(wanted, call, len(row))
-    said = ", which the model predicts there" if number == int(row.argmax()) else ""
-    called = f"token {number}" + (f" (“{wanted}”)" if wanted != PREDICTED else "")
-    return row[number], f"the logit of {called} at position {_position(call, place, length)}{said}"
+    best = int(row.argmax())
+    number = best if asked is None else asked
+    said = ", which the model predicts there" if number == best else ""
+    where = _position(call, place, length)
+    return row[number], f"the logit of token {_named(call, number)} at position {where}{said}"
+
+
+def _place(request: Request, call: Call, token: int | None, length: int) -> int:
+    """Return the position to read: the one asked for, where the token is written, or the last."""
+    if request.target_position is not None:
+        if request.target_position >= length:
+            raise InvalidOption(
+                f"--target-position {request.target_position}: expected 0 to {length - 1}"
+            )
+        return request.target_position
+    written = [place for place, each in enumerate(call.written[:length]) if each == token]
+    return (written or call.blanks or (length - 1,))[-1]
 
 
 def _token_number(wanted: str, call: Call, count: int) -> int:
@@ -182,12 +201,16 @@ def _token_number(wanted: str, call: Call, count: int) -> int:
         )
     ids = list(call.token_ids(wanted))
     if len(ids) != 1 or not 0 <= ids[0] < count:
-        pieces = ", ".join(f"id:{number}" for number in ids) or "none"
+        pieces = ", ".join(f"id:{_named(call, number)}" for number in ids) or "none"
         raise InvalidOption(
             f"--target-token {wanted}: expected a text that is one token of the model's, got "
             f"{len(ids)}: {pieces}"
         )
     return int(ids[0])
+
+
+def _named(call: Call, number: int) -> str:
+    return str(number) if call.token_name is None else f"{number} (“{call.token_name(number)}”)"
 
 
 def _position(call: Call, place: int, length: int) -> str:

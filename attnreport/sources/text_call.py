@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import nn
 from attnreport.axis import Axis, Position
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
-from attnreport.sources.names import class_names, token_namer
+from attnreport.sources.names import class_names, token_ids, token_name
 from attnreport.sources.request import Request
 from attnreport.sources.tokens import describe_generated, encode, pieces_of, token_labels
 
@@ -45,11 +46,14 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
     if "input_ids" not in tensors:
         raise InvalidInput(f"{type(model).__name__} takes no text: it has no argument input_ids")
     axes = [(tensors["input_ids"], axis)]
+    written: tuple[int, ...] = ()
     if both:
-        ids, target_axis, target_notes = _target(request, model, tokenizer, tensors, axis)
-        tensors["decoder_input_ids"] = torch.tensor([ids], device=model.device)
-        axes.append((tensors["decoder_input_ids"], target_axis))
-        notes += target_notes
+        target = _target(request, model, tokenizer, tensors, axis)
+        tensors["decoder_input_ids"] = torch.tensor([target.ids], device=model.device)
+        axes.append((tensors["decoder_input_ids"], target.axis))
+        notes += target.notes
+        written = target.written
+    words = _AsTarget(tokenizer) if both else tokenizer
     # A cache changes no number; without it keys and queries of a decoder are one sequence.
     options = {"use_cache": False} if "use_cache" in _parameters(model) else {}
     return Call(
@@ -57,7 +61,10 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         axes=tuple(axes),
         notes=notes,
         classes=class_names(model.config),
-        token_ids=token_namer(_AsTarget(tokenizer) if both else tokenizer),
+        token_ids=token_ids(words),
+        token_name=token_name(words),
+        written=written,
+        blanks=() if both else _masked(tokenizer, inputs["input_ids"]),
     )
 
 
@@ -123,6 +130,12 @@ def _parameters(model: Any) -> set[str]:
     return set(inspect.signature(model.forward).parameters)
 
 
+def _masked(tokenizer: Any, ids: Sequence[int]) -> tuple[int, ...]:
+    """Return the positions of ``[MASK]``, which a masked language model is to fill in."""
+    mask = getattr(tokenizer, "mask_token_id", None)
+    return tuple(place for place, token in enumerate(ids) if token == mask)
+
+
 def _tensors(model: Any, inputs: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     """Return the inputs that the model takes as tensors of shape (1, position)."""
     taken = _parameters(model)
@@ -133,21 +146,32 @@ def _tensors(model: Any, inputs: dict[str, list[int]]) -> dict[str, torch.Tensor
     }
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Hold the decoder's input ids, the axis over them, notes, and what each position writes."""
+
+    ids: list[int]
+    axis: Axis
+    notes: tuple[str, ...]
+    written: tuple[int, ...] = ()
+
+
 def _target(
     request: Request, model: Any, tokenizer: Any, tensors: dict[str, torch.Tensor], source: Axis
-) -> tuple[list[int], Axis, tuple[str, ...]]:
-    """Return the decoder's input ids, the axis over them, and notes."""
+) -> _Target:
     if _reads_source_twice(model):
         ids, axis = _shifted(model, tokenizer, tensors["input_ids"][0].tolist(), source)
-        return ids, axis, ("the decoder reads the source as well, one place later",)
+        return _Target(ids, axis, ("the decoder reads the source as well, one place later",))
     if request.target is None:
         ids, axis, notes = _generate(model, tokenizer, tensors)
-        return ids, axis, (*notes, _ROWS)
+        return _Target(ids, axis, (*notes, _ROWS), tuple(ids[1:]))
     inputs, axis, notes = _encode(
         request, model, _AsTarget(tokenizer), request.target, name="target"
     )
-    ids, axis = _shifted(model, tokenizer, inputs["input_ids"], axis)
-    return ids, axis, (*notes, _ROWS)
+    labels = inputs["input_ids"]
+    ids, axis = _shifted(model, tokenizer, labels, axis)
+    written = labels if ids[1:] == labels[:-1] else ids[1:]
+    return _Target(ids, axis, (*notes, _ROWS), tuple(written))
 
 
 def _reads_source_twice(model: Any) -> bool:

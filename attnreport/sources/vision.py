@@ -19,7 +19,7 @@ from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
 from attnreport.picture import Opened, read_picture
 from attnreport.pixels import Pixels
-from attnreport.sources.names import class_names, token_namer
+from attnreport.sources.names import class_names, token_ids, token_name
 from attnreport.sources.request import Request
 from attnreport.sources.text import file_named
 from attnreport.sources.tokens import encode
@@ -120,7 +120,8 @@ def picture_call(
         axes=tuple(axes),
         notes=notes,
         classes=class_names(model.config),
-        token_ids=None if words is None else token_namer(words),
+        token_ids=None if words is None else token_ids(words),
+        token_name=None if words is None else token_name(words),
     )
 
 

@@ -61,17 +61,19 @@ def test_a_token_at_the_last_position_and_at_another():
     assert run.target.startswith("the logit of token 114 (“r”) at position 9 (“G”)")
     assert same(run, by_hand(request, lambda logits: logits[0, -1, ord("r")]))
     early = capture_run(Request("demo:text", "Ada met G", target_token="id:97", target_position=2))
-    assert early.target.startswith("the logit of token 97 (“id:97”) at position 2 (“d”)")
+    assert early.target.startswith("the logit of token 97 (“a”) at position 2 (“d”)")
     assert (early.attentions[0].gradient[:, 3:] == 0).all()  # later positions played no part
     assert same(early, by_hand(request, lambda logits: logits[0, 2, 97]))
 
 
 def test_a_token_of_a_translation_reaches_all_three_kinds_of_attention():
-    request = Request("demo:translate", "3/5/21", target_token="3", target_position=6)
+    request = Request("demo:translate", "3/5/21", target_token="3")
     run = capture_run(request)
     assert run.target == (
         "the logit of token 6 (“3”) at position 6 (“0”), which the model predicts there"
-    )
+    )  # where the 3 of 2021-03-05 is written
+    other = capture_run(Request("demo:translate", "3/5/21", target_token="3", target_position=9))
+    assert other.target == "the logit of token 6 (“3”) at position 9 (“0”)"
     assert same(run, by_hand(request, lambda logits: logits[0, 6, 6]))
 
 
@@ -80,7 +82,7 @@ def test_predicted_token():
     run = capture_run(request)
     source = open_source(request)
     best = int(source.model(*source.call.args)[0, -1].argmax())
-    assert run.target.startswith(f"the logit of token {best} at position")
+    assert run.target.startswith(f"the logit of token {best} (“{chr(best)}”) at position")
     assert run.target.endswith("which the model predicts there")
 
 
@@ -149,7 +151,7 @@ def test_wrong_targets_of_a_classifier(options, message):
     ("options", "message"),
     [
         ({"target_class": "0"}, "--target-token may be meant"),
-        ({"target_token": "ab"}, "got 2: id:97, id:98"),
+        ({"target_token": "ab"}, r"got 2: id:97 \(“a”\), id:98 \(“b”\)"),
         ({"target_token": ""}, "got 0: none"),
         ({"target_token": "id:256"}, "got 6"),
         ({"target_token": "a", "target_position": 4}, "--target-position 4: expected 0 to 3"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnreport.errors import AttnreportError, InvalidInput, InvalidOption, one_line
+from attnreport.interventions import Tell, with_ablation, with_probe
 from attnreport.run import Run
 from attnreport.sources import Request, Source, load_saved_run, open_source
 
@@ -13,28 +14,42 @@ if TYPE_CHECKING:
     from attnreport.sources.target import Target
 
 
-def build_run(request: Request, *, target: Target | None = None) -> Run:
+def build_run(
+    request: Request,
+    *,
+    target: Target | None = None,
+    loss: Target | None = None,
+    tell: Tell = lambda *_: None,
+) -> Run:
     """Return the run of MODEL on INPUT, or the saved run that MODEL names.
 
     Args:
         request: MODEL, INPUT and the options.
-        target: as for ``capture_run``.
+        target: as for ``capture_run``, and so are the others.
+        loss: see there.
+        tell: see there.
 
     Raises:
         UserError: MODEL, INPUT or an option cannot be used, or the model has no attention.
     """
     saved = load_saved_run(request)
     if saved is None:
-        return capture_run(request, target=target)
-    if target or request.target_class is not None or request.target_token is not None:
+        return capture_run(request, target=target, loss=loss, tell=tell)
+    if target or loss or request.asks_the_model:
         raise InvalidOption(
-            f"MODEL {request.model} is a saved run, which cannot be differentiated any more; "
-            "give the target to 'attnreport capture'"
+            f"MODEL {request.model} is a saved run, without the model that a target, --ablate and "
+            "--probe need; give them to 'attnreport capture'"
         )
     return saved
 
 
-def capture_run(request: Request, *, target: Target | None = None) -> Run:
+def capture_run(
+    request: Request,
+    *,
+    target: Target | None = None,
+    loss: Target | None = None,
+    tell: Tell = lambda *_: None,
+) -> Run:
     """Open MODEL, call it once on INPUT, and return what capture found.
 
     Without a target no gradients are made.
@@ -43,6 +58,9 @@ def capture_run(request: Request, *, target: Target | None = None) -> Run:
         request: MODEL, INPUT and the options.
         target: makes the number to differentiate of the model's output, a tensor of shape (), in
             place of the request's ``target_class`` or ``target_token``.
+        loss: makes the number of the output that gets worse, hence larger, without a head that
+            matters, for ``request.ablate``; by default the loss that suits the output.
+        tell: told in words what is done, how much of it is done and how much there is.
 
     Raises:
         UserError: MODEL, INPUT or an option cannot be used, or the model has no attention.
@@ -81,16 +99,19 @@ def capture_run(request: Request, *, target: Target | None = None) -> Run:
         _blame_model(source)
         raise AttnreportError(f"capture failed where the model alone runs: {error}") from error
     notes = (*source.provenance.notes, *([targets.WITH_AUTOGRAD] if wanted else []))
-    return recording.run(replace(source.provenance, notes=notes), target=words)
+    run = recording.run(replace(source.provenance, notes=notes), target=words)
+    run = with_ablation(run, request, source, output, loss=loss, tell=tell)
+    return with_probe(run, request, source)
 
 
 def _target(
     request: Request, source: Source, output: object, target: Target | None
 ) -> tuple[Any, str]:
-    from attnreport.sources.target import called, named_logit  # noqa: PLC0415 - as above
+    from attnreport.sources.target import called, logits_of, named_logit  # noqa: PLC0415 - as above
 
     if target is None:
-        return named_logit(request, source.call, output)
+        place, words = named_logit(request, source.call, output)
+        return logits_of(output)[place], words
     return called(target, output), f"what {getattr(target, '__name__', 'a function')} returned"
 
 

@@ -24,7 +24,7 @@ from attnreport import __version__
 from attnreport.errors import OutputError, one_line
 from attnreport.files import check_writable
 from attnreport.options import model_options, output_options, size
-from attnreport.terminal import human, json_summary, progress, quiet, summary, verdict
+from attnreport.terminal import Steps, human, json_summary, progress, quiet, summary, verdict
 
 if TYPE_CHECKING:
     from attnreport.run import Run
@@ -162,7 +162,7 @@ def build(
 
         step(f"Running {options['model']}")
         drawn = {name: options.pop(name) for name in ("layer", "head", "max_size")}
-        run = _with_command(build_run(Request(**options)), context)
+        run = _with_command(build_run(Request(**options), tell=step.tell), context)
         step("Drawing the report")
         report = Report(run, **{**drawn, "head": drawn["head"] or 0})
         size = report.save(output, force=force)
@@ -196,7 +196,7 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
         from attnreport.sources import Request  # noqa: PLC0415
 
         step(f"Running {options['model']}")
-        run = _with_command(capture_run(Request(**options)), context)
+        run = _with_command(capture_run(Request(**options), tell=step.tell), context)
         step("Writing the run")
         run.save(output)
     click.echo(f"{one_line(str(output))}: {human(output.stat().st_size)}, {summary(run)}")
@@ -298,13 +298,13 @@ def heads(
         from attnreport.sources import Request  # noqa: PLC0415
 
         step(f"Running {options['model']}")
-        run = build_run(Request(**options))
+        run = build_run(Request(**options), tell=step.tell)
         ranking = ranked(run, measure, None if gold is None else read_alignment(gold.read(), run))
     click.echo(as_json(ranking) if json_wanted else table(ranking, limit))
 
 
 @contextmanager
-def _work(context: click.Context, output: Path, *, force: bool) -> Iterator[Callable[[str], None]]:
+def _work(context: click.Context, output: Path, *, force: bool) -> Iterator[Steps]:
     """Refuse a bad output before any work, keep foreign chatter away, and show progress."""
     try:
         check_writable(output, force=force)

@@ -98,6 +98,17 @@ _MODEL = (
         help="Where --target-token is read, counted from 0. By default where the"
         " target has that token, else at the last mask, else at the last position.",
     ),
+    click.option(
+        "--ablate",
+        type=click.Choice(["zero", "mean"]),
+        help="Run once more without each head, its output replaced by zero or by its mean over the"
+        " queries, and score the heads by how much worse the loss, or the target's logit, gets.",
+    ),
+    click.option(
+        "--probe",
+        type=click.Choice(["induction"]),
+        help="Run once more on a random sequence that is repeated, and score the heads by it.",
+    ),
 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["self", "cross"]
 Weights = NDArray[np.float32]
+Taken = NDArray[np.float64]
 
 # How far from the layer's own output the recomputed one may be before the page warns, and how far
 # from 1 a row may sum: both follow from the precision in which the model computed.
@@ -225,12 +226,16 @@ class Run:
         provenance: model, input, versions and notes.
         target: in words the number that the gradients are of, e.g. ``"the logit of class bar"``;
             empty where nothing was differentiated, or whoever did so did not say what.
+        taken: scores that need the model itself, by the measure's name: per attention ``(head,)``
+            float64, read-only, NaN where a head could not be asked. What was done for them stands
+            in the provenance's notes.
     """
 
     attentions: tuple[Attention, ...]
     ledger: tuple[LedgerEntry, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     target: str = ""
+    taken: Mapping[str, tuple[Taken, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.attentions:
@@ -241,6 +246,12 @@ class Run:
         for entry in self.ledger:
             if entry.layer is not None and not 0 <= entry.layer < len(self.attentions):
                 raise InvalidRun(f"ledger entry {entry.name!r} names layer {entry.layer}, not held")
+        heads = [(attention.heads,) for attention in self.attentions]
+        for name, scores in self.taken.items():
+            if [each.shape for each in scores] != heads:
+                raise InvalidRun(f"scores {name!r}: expected one for each head of each attention")
+            for each in scores:
+                each.flags.writeable = False
 
     @property
     def axes(self) -> tuple[Axis, ...]:

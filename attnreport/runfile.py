@@ -7,7 +7,7 @@ document says of it: a file may come from anybody. Knows nothing of what the num
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.reduced import Reduced
-from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run
+from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken
 
-# 2: attentions may be reduced. 3: they may have gradients. 1 and 2 are read as well.
+# 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
+# the model. 1 and 2 are read as well.
 SCHEMA_VERSION = 3
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
@@ -47,7 +48,13 @@ def to_bytes(run: Run) -> bytes:
             arrays |= _reduced_arrays(attention.layer, attention.reduced)
         records.append(_Record.of(attention, axes))
     document = _Document(
-        SCHEMA_VERSION, axes, tuple(records), run.ledger, run.provenance, run.target
+        SCHEMA_VERSION,
+        axes,
+        tuple(records),
+        run.ledger,
+        run.provenance,
+        run.target,
+        {name: tuple(map(_told, scores)) for name, scores in run.taken.items()},
     )
     metadata = {_METADATA_KEY: msgspec.json.encode(document, order="deterministic").decode()}
     return safetensors.numpy.save(arrays, metadata)
@@ -70,11 +77,21 @@ def load(path: str | Path) -> Run:
                 record.attention(index, document.axes, names, partial(_read, file))
                 for index, record in enumerate(document.attentions)
             )
-        return Run(attentions, document.ledger, document.provenance, document.target)
+        taken = {name: tuple(map(_read_told, told)) for name, told in document.taken.items()}
+        return Run(attentions, document.ledger, document.provenance, document.target, taken)
     except InvalidRun as error:
         raise InvalidRun(f"{path}: {error}") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise InvalidRun(f"{path} cannot be read as a saved run: {error}") from error
+
+
+def _told(scores: Taken) -> tuple[float | None, ...]:
+    """Return scores as JSON has them, which lacks NaN."""
+    return tuple(None if np.isnan(score) else float(score) for score in scores)
+
+
+def _read_told(told: tuple[float | None, ...]) -> Taken:
+    return np.array([np.nan if score is None else score for score in told], dtype=np.float64)
 
 
 def _axes_of(run: Run) -> tuple[Axis, ...]:
@@ -210,6 +227,7 @@ class _Document:
     ledger: tuple[LedgerEntry, ...]
     provenance: Provenance
     target: str = ""
+    taken: dict[str, tuple[tuple[float | None, ...], ...]] = field(default_factory=dict)
 
 
 class _Header(msgspec.Struct):

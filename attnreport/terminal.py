@@ -10,14 +10,14 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from attnreport.errors import AttnreportError, one_line
 
@@ -68,16 +68,39 @@ def quiet(*, debug: bool) -> Iterator[None]:
         logging.disable(disabled)
 
 
+class Steps:
+    """Say on a terminal what is being done, how far it is, and for how long."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None)
+
+    def __call__(self, words: str) -> None:
+        """Begin something that takes nobody knows how long."""
+        # A model's name may hold brackets, which rich would read as its markup.
+        self._bar.update(self._task, description=escape(one_line(words)), total=None)
+
+    def tell(self, words: str, done: int, total: int) -> None:
+        """Say how much of something is done; its words, the first time, as a line that stays."""
+        if not done:
+            click.echo(words, err=True)
+        description = escape(one_line(words))
+        self._bar.update(self._task, description=description, completed=done, total=total)
+
+
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """Show what is being done and for how long, where stderr is a terminal; yield its setter."""
+def progress() -> Iterator[Steps]:
+    """Show what is being done, where stderr is a terminal; yield its setter."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=None)
-        # A model's name may hold brackets, which rich would read as its markup.
-        yield lambda words: bar.update(task, description=escape(one_line(words)))
+        yield Steps(bar)
 
 
 def summary(run: Run) -> str:

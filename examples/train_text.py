@@ -4,7 +4,8 @@
 
     python examples/train_text.py
 
-Minutes on one core. The same seed on the same machine prints the same figures.
+Minutes on one core. With ``--steps 0`` it measures the weights that are there. The same seed on
+the same machine prints the same figures.
 """
 
 from __future__ import annotations
@@ -12,22 +13,28 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from fitting import fit, parameters, seeded
+from numpy.typing import NDArray
 from sentences import sequence, text
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows it by
 from watching import Watch
 
+import attnreport
 from attnreport.demos import text as demo
 from attnreport.demos.text import BOS, ByteModel
 from attnreport.demos.transformer import load_weights, save_weights
+from attnreport.recording import Trial, ablate
 
 LENGTH = 511  # with BOS in front, all that the model takes
 SHORT, SHARE_OF_SHORT = 128, 0.8
 PERIOD = 128  # of the random bytes that heads are measured on
+ABLATED = 20  # sequences of them that run once more without each head
 
 
 def main() -> None:
@@ -38,8 +45,9 @@ def main() -> None:
     torch.manual_seed(options.seed)
     model = ByteModel()
     print(f"parameters: {parameters(model):,}")
-    train(model, seeded(options.seed), options.steps, options.batch)
-    print(f"weights: {save_weights(model, options.output):,} bytes in {options.output.name}")
+    if options.steps:
+        train(model, seeded(options.seed), options.steps, options.batch)
+        print(f"weights: {save_weights(model, options.output):,} bytes in {options.output.name}")
     load_weights(model, options.output)
     report(model, seeded(options.seed + 1), options.held_out)
 
@@ -65,10 +73,12 @@ def report(model: ByteModel, rng: random.Random, count: int) -> None:
     repeated = repeated_noise(rng, count)
     first, second = repetition_losses(model, repeated)
     print(f"random bytes, bits per byte: {first:.3f} the first time, {second:.3f} the second")
+    rises = ablated(model, repeated[:ABLATED])
     for layer, scores in enumerate(head_scores(model, repeated)):
         for head, (previous, induction) in enumerate(scores):
             shown = f"previous-token {previous:.3f}  induction {induction:.3f}"
-            print(f"layer {layer} head {head}: {shown}")
+            worse = f"without it the second time costs {rises[layer, head]:+.3f} bits per byte"
+            print(f"layer {layer} head {head}: {shown}; {worse}")
 
 
 @torch.no_grad()
@@ -98,6 +108,30 @@ def head_scores(model: ByteModel, repeated: Tensor) -> list[list[tuple[float, fl
     return [
         [_scores(weights[:, head]) for head in range(weights.shape[1])] for weights in watch.weights
     ]
+
+
+def ablated(model: ByteModel, repeated: Tensor) -> NDArray[np.float64]:
+    """Return ``(layer, head)``: how many bits more the second occurrence costs without a head."""
+    rises = []
+    for ids in repeated.split(1):
+        with torch.no_grad(), attnreport.capture(model) as recording:
+            model(ids[:, :-1])
+        trial = Trial(
+            model,
+            axes=(),
+            call=partial(model, ids[:, :-1]),
+            number=partial(_second_loss, ids=ids),
+            how="zero",
+        )
+        found = ablate(recording.run(), trial)
+        rises.append(np.stack(found.after) - found.before)
+    return np.asarray(np.mean(rises, axis=0))
+
+
+def _second_loss(logits: Tensor, ids: Tensor) -> float:
+    """Return the mean loss in bits over the second occurrence, from ``(1, position, byte)``."""
+    each = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return each.chunk(2, dim=1)[1].mean().item() / math.log(2)
 
 
 def _scores(weights: Tensor) -> tuple[float, float]:

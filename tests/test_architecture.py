@@ -35,6 +35,7 @@ FLOORS = (
     {"charts"},
     {"page"},
     {"report"},
+    {"interventions"},
     {"build", "export", "heads"},
     {"terminal"},
     {"options"},
@@ -60,6 +61,7 @@ HOMES = {
 }
 VISITS = {
     ("build", "torch"): "it calls the model without gradients; it imports when it is called",
+    ("interventions", "torch"): "the same, for a probe",
 }
 
 

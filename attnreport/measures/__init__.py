@@ -19,7 +19,15 @@ short of 1 are treated is written in ``rows``.
 
 from __future__ import annotations
 
-from attnreport.measures import distance, exact, gradient, position, repeats, spread  # noqa: F401 - they register
+from attnreport.measures import (  # noqa: F401 - they register
+    distance,
+    exact,
+    gradient,
+    position,
+    repeats,
+    spread,
+    taken,
+)
 from attnreport.measures.alignment import Alignment, alignment_error_rate, read_alignment
 from attnreport.measures.chain import Fusion, Joined, Part, Settings
 from attnreport.measures.flow import FLOW, flow

@@ -73,6 +73,13 @@ _KINDS = (
         "follows the given alignment, with an error rate of {value:.2f}",
         low=True,
     ),
+    _Kind("ablation", 0.1, "matters: without it the model does worse by {value:.2f}"),
+    _Kind(
+        "induction_probe",
+        0.3,
+        "attends to what followed the same token before, {value:.2f} of its weight on a random "
+        "sequence",
+    ),
     _Kind(
         "induction",
         0.3,

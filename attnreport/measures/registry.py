@@ -45,7 +45,7 @@ class Description:
 
     title: str
     formula: str
-    range: tuple[float, float | None]
+    range: tuple[float | None, float | None]
     source: str
     link: str
     reading: str
@@ -112,7 +112,7 @@ def measure(  # noqa: PLR0913 - every argument is a line of the explanation that
     *,
     title: str,
     formula: str,
-    range: tuple[float, float | None],
+    range: tuple[float | None, float | None],
     source: str,
     link: str,
     reading: str,

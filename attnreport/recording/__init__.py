@@ -3,8 +3,10 @@
 ``capture`` opens a ``Watch``, a torch function mode. Each way of computing attention has a file
 with its recorder: ``sdpa``, ``multihead``, ``handwritten``. ``streams`` knows which sequence a
 tensor belongs to, ``naming`` which module is running, ``assemble`` makes a ``Run`` of it all.
+``ablate`` runs a model without each of its heads.
 """
 
+from attnreport.recording.ablation import Ablated, Trial, ablate
 from attnreport.recording.recording import Recording, capture
 
-__all__ = ["Recording", "capture"]
+__all__ = ["Ablated", "Recording", "Trial", "ablate", "capture"]

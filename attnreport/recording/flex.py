@@ -58,18 +58,18 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         scores = scores.masked_fill(~allowed, -math.inf)
         weights = normalise(scores, may_be_blind=True)
         residual = distance(mix(weights, layout.pick(value)), layout.pick(real))
-    watch.keep(
-        Found(
-            name=name,
-            call=_CALL,
-            weights=to_host(weights, ours=True),
-            queries=queries,
-            keys=watch.streams.of(key),
-            dtype=str(query.dtype).removeprefix("torch."),
-            residual=residual,
-            reasons=list(layout.reasons),
-        )
+    found = Found(
+        name=name,
+        call=_CALL,
+        weights=to_host(weights, ours=True),
+        queries=queries,
+        keys=watch.streams.of(key),
+        dtype=str(query.dtype).removeprefix("torch."),
+        residual=residual,
+        reasons=list(layout.reasons),
     )
+    watch.keep(found)
+    watch.attended(found, layout.pick(real), real)
 
 
 def _places(scores: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, ...]:

@@ -153,6 +153,7 @@ def _record(watch: Watch, seen: _Seen) -> None:
     if weights.shape[-1] > keys:
         found.sink = to_host(weights[..., -1])
     watch.keep(found)
+    watch.attended(found, layout.pick(output.transpose(1, 2)), output)
 
 
 def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:

@@ -101,6 +101,13 @@ class _Example:
         bias = None if bias is None else bias.to(joined.dtype)
         return weights, F.linear(joined, matrix.to(joined.dtype), bias)
 
+    def part(self, head: int) -> torch.Tensor:
+        """Return what one head adds to the output, ``(query, width)``."""
+        weights, value = self._weights_and_values()
+        mixed = mix(weights[head : head + 1], value[head : head + 1])[0]
+        first = head * mixed.shape[-1]
+        return mixed @ self.out[0][:, first : first + mixed.shape[-1]].to(mixed.dtype).T
+
     def gradient(self, gradient: torch.Tensor) -> torch.Tensor:
         """Return the gradient at the weights from the one at the output ``(query, width)``."""
         _, value = self._weights_and_values()
@@ -141,6 +148,7 @@ def multi_head_attention_forward(
         reading = _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra))
         if not dropout:
             reading.gradient = lambda gradient: one.gradient(pick(gradient))
+            reading.part = one.part
         return reading
 
     batch = call.query.shape[1] if batched else 1
@@ -284,6 +292,7 @@ class _Reading:
     dropout: float = 0.0
     extra: int = 0
     gradient: Arrange | None = None
+    part: Callable[[int], torch.Tensor] | None = None
 
 
 @dataclass
@@ -338,6 +347,8 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         found.sink = to_host(weights[..., -extra:].sum(dim=-1))
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
     watch.keep(found)
+    if reading.part is not None:
+        watch.projected(found, seen.pick(seen.output), reading.part)
     if reading.gradient is not None:
         await_gradient(watch, found, seen.output, reading.gradient)
 

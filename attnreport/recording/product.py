@@ -92,6 +92,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     )
     _judge_rows(found, followed, sums)
     watch.keep(found)
+    if isinstance(watch.returned, torch.Tensor):
+        watch.attended(found, layout.pick(product.output), watch.returned)
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
 

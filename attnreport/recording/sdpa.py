@@ -90,6 +90,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         key_axis=watch.axis_along(key, layout.pick),
     )
     watch.keep(found)
+    watch.attended(found, real.reshape(*weights.shape[:2], real.shape[-1]), output)
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))

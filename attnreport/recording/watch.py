@@ -99,6 +99,7 @@ class Watch(TorchFunctionMode):
 
     Attributes:
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
+        returned: what the call that is being recorded returned to the model.
     """
 
     def __init__(  # noqa: PLR0913 - what is kept has defaults
@@ -126,6 +127,7 @@ class Watch(TorchFunctionMode):
         self.found: list[Found | LedgerEntry] = []
         self.origins: list[following.Origin] = []
         self.outside = 0
+        self.returned: Any = None
 
     def __torch_function__(
         self,
@@ -185,8 +187,10 @@ class Watch(TorchFunctionMode):
         if record is not None:
             # A backward pass may compute a checkpointed forward again: it was seen already.
             if torch._C._current_graph_task_id() == -1:
+                self.returned = call.output
                 record(self, call.output, *call.args, **call.kwargs)
         elif any(tag.weights is not None for tag in tags):
+            self.returned = call.output
             following.follow(self, call)
 
     def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
@@ -268,6 +272,26 @@ class Watch(TorchFunctionMode):
             found.sink = None if found.sink is None else found.sink[heads]
         self.found.append(found)
         self.memory.take(found)
+
+    def attended(self, found: Found, heads: torch.Tensor, returned: torch.Tensor) -> None:
+        """Hear what each head returned, before the model goes on with it: nothing to do here.
+
+        Args:
+            found: what was kept of it.
+            heads: ``(head, query, width)`` of the example, a view of ``returned`` if it can be.
+            returned: the tensor that the model goes on with.
+        """
+
+    def projected(
+        self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]
+    ) -> None:
+        """Hear the same where the heads were projected and added up inside the call.
+
+        Args:
+            found: what was kept of it.
+            output: ``(query, width)`` of the example, a view of what the model goes on with.
+            part: what a head added to it.
+        """
 
     def miss(self, call: str, reason: str) -> None:
         """Write down why an attention that was seen gave nothing."""

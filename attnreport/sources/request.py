@@ -7,7 +7,7 @@ model that is ready to be called, the call, and what is known of where both come
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attnreport.call import Call
 from attnreport.run import Provenance
@@ -38,6 +38,9 @@ class Request:
         target_class: the class whose logit is differentiated, by name, number or ``"predicted"``.
         target_token: the token whose logit is differentiated, as text, as ``"id:NUMBER"`` or
             ``"predicted"``.
+        ablate: what stands in for each head's output, one at a time, to see what the head matters:
+            ``"zero"`` or ``"mean"``; None to leave that.
+        probe: ``"induction"`` for another run, on a random sequence that is repeated.
         target_position: which position's logits ``target_token`` is read from; None for where it is
             written in a target, the last mask, or the last position.
     """
@@ -58,6 +61,14 @@ class Request:
     target_class: str | None = None
     target_token: str | None = None
     target_position: int | None = None
+    ablate: Literal["zero", "mean"] | None = None
+    probe: Literal["induction"] | None = None
+
+    @property
+    def asks_the_model(self) -> bool:
+        """Tell whether something is asked for that needs the model, not only its weights."""
+        asked = (self.target_class, self.target_token, self.ablate, self.probe)
+        return any(each is not None for each in asked)
 
 
 @dataclass(frozen=True)

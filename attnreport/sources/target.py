@@ -18,6 +18,7 @@ from attnreport.pixels import Pixels
 from attnreport.sources.request import Request
 
 Target = Callable[[Any], torch.Tensor]
+Place = tuple[int, ...]
 
 PREDICTED = "predicted"
 _NAMED = ("logits", "logits_per_image")
@@ -101,19 +102,19 @@ def called(target: Target, output: object) -> torch.Tensor:
         raise InvalidOption(f"the target raised {one_line(error)}") from error
 
 
-def named_logit(request: Request, call: Call, output: object) -> tuple[torch.Tensor, str]:
-    """Return the logit that the request names, and what it is in words.
+def named_logit(request: Request, call: Call, output: object) -> tuple[Place, str]:
+    """Return where among the logits the one is that the request names, and its words.
 
     Raises:
         InvalidOption: the output has no such logits, or there is no such class, token or position.
     """
-    logits = _logits(output)
+    logits = logits_of(output)
     if request.target_class is not None:
-        return _class_logit(request.target_class, call, logits)
-    return _token_logit(request, call, logits)
+        return _class_place(request.target_class, call, logits)
+    return _token_place(request, call, logits)
 
 
-def _logits(output: object) -> torch.Tensor:
+def logits_of(output: object) -> torch.Tensor:
     """Return the model's logits, ``(batch, class)`` or ``(batch, position, token)``."""
     if isinstance(output, Mapping):
         found = next((output[name] for name in _NAMED if name in output), None)
@@ -129,7 +130,7 @@ def _logits(output: object) -> torch.Tensor:
     )
 
 
-def _class_logit(wanted: str, call: Call, logits: torch.Tensor) -> tuple[torch.Tensor, str]:
+def _class_place(wanted: str, call: Call, logits: torch.Tensor) -> tuple[Place, str]:
     if logits.ndim != 2:
         raise InvalidOption(
             f"--target-class expects logits (batch, class), this model gives {tuple(logits.shape)}"
@@ -140,7 +141,7 @@ def _class_logit(wanted: str, call: Call, logits: torch.Tensor) -> tuple[torch.T
     number = _class_number(wanted, names, logits)
     called = f"class {number}" + (f" (“{names[number]}”)" if names else "")
     said = ", which the model predicts" if number == int(logits[0].argmax()) else ""
-    return logits[0, number], f"the logit of {called}{said}"
+    return (0, number), f"the logit of {called}{said}"
 
 
 def _class_number(wanted: str, names: tuple[str, ...], logits: torch.Tensor) -> int:
@@ -161,7 +162,7 @@ def _class_number(wanted: str, names: tuple[str, ...], logits: torch.Tensor) -> 
     )
 
 
-def _token_logit(request: Request, call: Call, logits: torch.Tensor) -> tuple[torch.Tensor, str]:
+def _token_place(request: Request, call: Call, logits: torch.Tensor) -> tuple[Place, str]:
     if logits.ndim != 3:
         raise InvalidOption(
             "--target-token expects logits (batch, position, token), this model gives "
@@ -169,16 +170,20 @@ def _token_logit(request: Request, call: Call, logits: torch.Tensor) -> tuple[to
         )
     wanted, (length, count) = request.target_token or "", logits.shape[1:]
     asked = None if wanted == PREDICTED else _token_number(wanted, call, count)
-    place = _place(request, call, asked, length)
+    place = _row(request, call, asked, length)
     row = logits[0, place]
     best = int(row.argmax())
     number = best if asked is None else asked
     said = ", which the model predicts there" if number == best else ""
     where = _position(call, place, length)
-    return row[number], f"the logit of token {_named(call, number)} at position {where}{said}"
+    return (
+        0,
+        place,
+        number,
+    ), f"the logit of token {_named(call, number)} at position {where}{said}"
 
 
-def _place(request: Request, call: Call, token: int | None, length: int) -> int:
+def _row(request: Request, call: Call, token: int | None, length: int) -> int:
     """Return the position to read: the one asked for, where the token is written, or the last."""
     if request.target_position is not None:
         if request.target_position >= length:

@@ -1,16 +1,16 @@
 // @ts-check
 // Head scores as colours and bounds: the layer × head chart of a measure, and which heads are kept.
 
-/** @typedef {{name: string, range: [number, number | null], values: (number | null)[][]}} Measure
+/** @typedef {{name: string, range: [number | null, number | null], values: (number | null)[][]}} Measure
  *   `range`: the smallest and largest value it can take, null where the input decides */
 /** @typedef {{low: number, high: number}} Span */
 
 /** From the smallest to the largest value that a measure can take; where that is not known, to the
  * largest that it took. @param {Measure} measure @returns {Span} */
-export function spanOf({ range: [low, high], values }) {
-  if (high !== null) return { low, high };
+export function spanOf({ range: [least, most], values }) {
   const known = /** @type {number[]} */ (values.flat().filter((value) => value !== null));
-  return { low, high: Math.max(low, ...known) };
+  const low = least ?? Math.min(...known, 0);
+  return { low, high: most ?? Math.max(low, ...known) };
 }
 
 /** The value at a place of the filter. @param {Span} span @param {number} least in hundredths */

@@ -202,7 +202,7 @@ def test_a_model_without_logits_says_what_can_be_done(tmp_path):
 def test_a_saved_run_cannot_be_differentiated(tmp_path):
     capture_run(Request("demo:text", "abc")).save(tmp_path / "run.safetensors")
     saved = str(tmp_path / "run.safetensors")
-    with pytest.raises(InvalidOption, match="give the target to 'attnreport capture'"):
+    with pytest.raises(InvalidOption, match="give them to 'attnreport capture'"):
         build_run(Request(saved, target_token="a"))
 
 

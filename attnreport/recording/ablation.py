@@ -1,0 +1,171 @@
+"""Take one head at a time out of a model, and see what a number of its output becomes.
+
+A head is taken out where its output leaves the attention: it is written over with zeros, or with
+its mean over the queries, in the tensor that the model goes on with. The model, its parameters and
+its hooks are not touched. What the number is, is for the caller to say.
+
+Source: Michel, Levy & Neubig 2019, Are Sixteen Heads Really Better than One?, §2.2
+https://arxiv.org/abs/1905.10650
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis
+from attnreport.pixels import Pixels
+from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.kernels import kernels_seen_by
+from attnreport.recording.selection import Selection
+from attnreport.recording.watch import Found, Watch
+from attnreport.run import Run
+
+Axes = Sequence[tuple[torch.Tensor, Axis | Pixels]]
+How = Literal["zero", "mean"]
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Say which head: the module, which of its calls, and the head's number."""
+
+    name: str
+    call: int
+    head: int
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """Hold the number as it was, and what it became without each head.
+
+    Attributes:
+        before: the number of the run with every head.
+        after: per attention of the run ``(head,)`` float64; NaN where a head could not be taken
+            out.
+        untouched: paths of the attentions whose heads could not be taken out.
+    """
+
+    before: float
+    after: tuple[NDArray[np.float64], ...]
+    untouched: tuple[str, ...]
+
+
+class _Without(Watch):
+    """Watch a model, and write over one head's output on the way."""
+
+    def __init__(self, model: torch.nn.Module, axes: Axes, place: Place | None, how: How) -> None:
+        only = None if place is None else [glob.escape(place.name)]
+        super().__init__(model, axes, 0, selection=Selection(only))
+        self.place, self.how = place, how
+        self.calls: Counter[str] = Counter()
+        self.done = False
+
+    def attended(self, found: Found, heads: torch.Tensor, returned: torch.Tensor) -> None:
+        """Write over the head, where ``heads`` shares its memory with what was returned."""
+        if not self._is_here(found):
+            return
+        if heads.untyped_storage().data_ptr() != returned.untyped_storage().data_ptr():
+            return
+        head = heads[self.place.head]  # type: ignore[union-attr]  # _is_here says there is one
+        head.copy_(head.mean(dim=0) if self.how == "mean" else torch.zeros_like(head))
+        self.done = True
+
+    def projected(
+        self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]
+    ) -> None:
+        """Take away what the head added to a sum over heads that was formed already."""
+        if not self._is_here(found):
+            return
+        added = part(self.place.head)  # type: ignore[union-attr]  # as above
+        left = added.mean(dim=0) if self.how == "mean" else 0
+        output.sub_((added - left).to(output.dtype))
+        self.done = True
+
+    def _is_here(self, found: Found) -> bool:
+        call = self.calls[found.name]
+        self.calls[found.name] += 1
+        return self.place is not None and (found.name, call) == (self.place.name, self.place.call)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold what is run once with every head and once without each.
+
+    Attributes:
+        model: in evaluation mode.
+        axes: as for ``capture``.
+        call: calls the model, the same way every time, and returns its output.
+        number: what is read from the output, e.g. a loss.
+        how: ``"zero"``, or ``"mean"`` for the head's own mean over the queries.
+    """
+
+    model: torch.nn.Module
+    axes: Axes
+    call: Callable[[], object]
+    number: Callable[[Any], float]
+    how: How
+
+    def without(self, place: Place | None) -> float:
+        """Return the number without a head, or as it is; NaN if the head was not taken out."""
+        watch = _Without(self.model, self.axes, place, self.how)
+        with torch.no_grad(), _fused_paths_closed(), unseen_by_fast_paths(Watch):
+            with kernels_seen_by(watch), watch:
+                output = self.call()
+            return float(self.number(output)) if watch.done or place is None else np.nan
+
+
+def ablate(run: Run, trial: Trial, progress: Progress = lambda *_: None) -> Ablated:
+    """Call a model once as it is and once without each head of ``run``.
+
+    Both ways ``torch.nn``'s fused encoder paths are closed, so that they differ in nothing else.
+
+    Args:
+        run: what a capture of the same call found; its heads are what is taken out.
+        trial: what is called, and how.
+        progress: told how many calls are done, of how many, and the seconds that the first took.
+    """
+    total = 1 + sum(attention.heads for attention in run.attentions)
+    start = time.perf_counter()
+    before = trial.without(None)
+    seconds, done = time.perf_counter() - start, 1
+    progress(done, total, seconds)
+    after = [np.full(attention.heads, np.nan) for attention in run.attentions]
+    for layer, place in _places(run):
+        after[layer][place.head] = trial.without(place)
+        done += 1
+        progress(done, total, seconds)
+    untouched = tuple(
+        attention.name
+        for attention, values in zip(run.attentions, after, strict=True)
+        if np.isnan(values).any() and not np.isnan(before)
+    )
+    return Ablated(before, tuple(after), untouched)
+
+
+def _places(run: Run) -> Iterator[tuple[int, Place]]:
+    """Yield every head's layer and place."""
+    calls: Counter[str] = Counter()
+    for attention in run.attentions:
+        for head in range(attention.heads):
+            yield attention.layer, Place(attention.name, calls[attention.name], head)
+        calls[attention.name] += 1
+
+
+@contextlib.contextmanager
+def _fused_paths_closed() -> Iterator[None]:
+    open_before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(open_before)

@@ -90,7 +90,7 @@ def capture_run(
             output = source.model(*source.call.args, **source.call.kwargs)
             if wanted:
                 value, words = _target(request, source, output, target)
-                targets.differentiate(source.model, value)
+                recording.differentiate(targets.one_number(value))
     except AttnreportError:
         raise
     except Exception as error:

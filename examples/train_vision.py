@@ -147,7 +147,7 @@ def look(model: ChartModel, drawing: Drawing) -> dict[str, float]:
     """
     with attnreport.capture(model, gradients=True) as recording:
         logits = model(pixels_of(drawing.image)[None])
-        torch.autograd.grad(logits.max(), tuple(model.parameters()), allow_unused=True)
+        recording.differentiate(logits.max())
     run = recording.run()
     last = run.attentions[-1].weights
     rows = {f"last layer, head {head}": weights[0] for head, weights in enumerate(last)}

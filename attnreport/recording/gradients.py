@@ -6,10 +6,11 @@ returned is enough and nothing in the forward is swapped. Knows tensors; no modu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.weights import to_host
@@ -63,3 +64,13 @@ def await_gradient(watch: Watch, found: Found, tensor: torch.Tensor, arrange: Ar
 
     hook = tensor.register_hook(arrive)  # type: ignore[no-untyped-call]  # torch left it untyped
     watch.hooks.append(hook)
+    watch.edges.append(get_gradient_edge(tensor))
+
+
+def send_back(value: torch.Tensor, edges: Sequence[GradientEdge]) -> None:
+    """Send the gradient of ``value``, a single number, as far back as ``edges`` and no further.
+
+    No parameter's gradient is computed for it but those that lie on the way.
+    """
+    if edges:
+        torch.autograd.grad(value.reshape(()), edges, allow_unused=True)

@@ -27,6 +27,7 @@ from attnreport.recording import (  # noqa: F401 - each registers what it reads
 )
 from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.gradients import send_back
 from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.memory import MAX_MEMORY
 from attnreport.recording.origin import complete
@@ -58,6 +59,28 @@ class Recording:
         added up over several backwards; None where none arrived, e.g. through dropout.
         """
         return tuple(each.gradient for each in assemble(self._watch).attentions)
+
+    def differentiate(self, value: torch.Tensor) -> None:
+        """Take the gradient of one number at the weights; no parameter's ``grad`` is touched.
+
+        Inside the block, in place of ``value.backward()``: less is computed. Further numbers add
+        up. Layers that the number does not depend on get none.
+
+        Args:
+            value: a tensor of one element, made from what the model returned.
+
+        Raises:
+            InvalidInput: it is no single number, it cannot be differentiated, or the block is over
+                or was opened without ``gradients=True``.
+        """
+        if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
+            raise InvalidInput(
+                "differentiate expects a tensor of one element that depends on the model with "
+                f"autograd on, got {_kind_of(value)}"
+            )
+        if not self._watch.gradients or self._watch.over:
+            raise InvalidInput("differentiate works inside a block of capture(…, gradients=True)")
+        send_back(value, self._watch.edges)
 
     def run(self, provenance: Provenance | None = None, *, target: str = "") -> Run:
         """Return the run, with the gradients that arrived.
@@ -217,3 +240,9 @@ def _summary(model: torch.nn.Module, ledger: Sequence[LedgerEntry]) -> str:
 
 
 __all__ = ["Recording", "capture"]
+
+
+def _kind_of(value: object) -> str:
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    return f"a tensor of shape {tuple(value.shape)}, requires_grad={value.requires_grad}"

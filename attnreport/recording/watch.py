@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.autograd.graph import GradientEdge
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
@@ -123,6 +124,8 @@ class Watch(TorchFunctionMode):
         self.memory = Memory(max_memory)
         self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
+        self.edges: list[GradientEdge] = []
+        self.over = False
         self.thread = threading.get_ident()
         self.found: list[Found | LedgerEntry] = []
         self.origins: list[following.Origin] = []
@@ -216,7 +219,9 @@ class Watch(TorchFunctionMode):
             self.streams.assign(tensor, stream)
 
     def release(self) -> None:
-        """Take every hook off the user's tensors."""
+        """Take every hook off the user's tensors, and let go of their graph."""
+        self.over = True
+        self.edges.clear()
         for hook in self.hooks:
             hook.remove()
 

@@ -1,4 +1,4 @@
-"""Choose the number of a model's output that is differentiated, and send its gradient back.
+"""Choose the number of a model's output that is differentiated, with a graph behind it.
 
 The number is the logit of a class or of a token, as the request names it, or what a function of
 the user's makes of the output. Knows outputs by their shapes, and no family of models.
@@ -70,8 +70,8 @@ def differentiable(model: torch.nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def differentiate(model: torch.nn.Module, value: object) -> None:
-    """Send the gradient of ``value`` back to the parameters, without keeping it there.
+def one_number(value: object) -> torch.Tensor:
+    """Return ``value`` if it can be differentiated.
 
     Raises:
         InvalidOption: it is no single number, or does not depend on the model.
@@ -84,8 +84,7 @@ def differentiate(model: torch.nn.Module, value: object) -> None:
             "the target does not depend on the model's parameters by operations that can be "
             "differentiated, so there is no gradient of it"
         )
-    reached = [each for each in model.parameters() if each.requires_grad]
-    torch.autograd.grad(value.reshape(()), reached, allow_unused=True)
+    return value
 
 
 def called(target: Target, output: object) -> torch.Tensor:

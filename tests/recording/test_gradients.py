@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 import attnreport
+from attnreport.errors import InvalidInput
 
 HEADS, WIDTH = 2, 4
 
@@ -157,3 +158,59 @@ def test_a_model_of_transformers_gives_what_its_eager_form_has():
     for gradient, weights in zip(recording.gradients, output.attentions, strict=True):
         expected = weights.grad[0].numpy()
         assert np.abs(gradient - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+class Changed(Attend):
+    """What attention returned is changed in place, and goes on."""
+
+    def forward(self, hidden):
+        return super().forward(hidden).mul_(2).exp()
+
+
+@pytest.mark.parametrize("model", [Attend("sdpa"), Attend("by hand"), Changed("by hand")])
+def test_differentiate_finds_what_a_backward_finds_and_leaves_parameters_alone(model):
+    hidden = torch.randn(1, 5, 8)
+    with attnreport.capture(model, gradients=True) as recording:
+        loss_of(model(hidden)).backward()
+    expected = recording.gradients[0]
+    model.zero_grad()
+    with attnreport.capture(model, gradients=True) as recording:
+        output = model(hidden)
+        recording.differentiate(loss_of(output))
+    assert np.array_equal(recording.gradients[0], expected)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    with pytest.raises(InvalidInput, match="inside a block"):
+        recording.differentiate(loss_of(output))
+
+
+class Joined(Attend):
+    def forward(self, hidden):
+        return super().forward(hidden).transpose(1, 2).flatten(2)
+
+
+def test_differentiate_goes_back_to_the_first_attention_and_no_further():
+    before, passed = nn.Linear(8, 8), []
+    model = nn.Sequential(before, Joined("sdpa"), Joined("sdpa"))
+    before.weight.register_hook(passed.append)
+    with attnreport.capture(model, gradients=True) as recording:
+        recording.differentiate(loss_of(model(torch.randn(1, 5, 8))))
+    assert len(recording.gradients) == 2
+    assert all(np.abs(gradient).max() > 0 for gradient in recording.gradients)
+    assert not passed
+
+
+@pytest.mark.parametrize("value", [3.0, torch.ones(2, requires_grad=True), torch.ones(())])
+def test_differentiate_refuses_what_is_no_number_of_the_model(value):
+    model = Attend("sdpa")
+    with attnreport.capture(model, gradients=True) as recording:
+        model(torch.randn(1, 5, 8))
+        with pytest.raises(InvalidInput, match="one element that depends on the model"):
+            recording.differentiate(value)
+
+
+def test_differentiate_needs_gradients():
+    model = Attend("sdpa")
+    with attnreport.capture(model) as recording:
+        output = model(torch.randn(1, 5, 8))
+        with pytest.raises(InvalidInput, match="gradients=True"):
+            recording.differentiate(output.sum())

@@ -182,5 +182,5 @@ def test_a_saved_run_and_a_target_are_exit_code_2(command, judge, tmp_path, caps
     assert main(["capture", judge, "hello", "--target-class", "good", "-o", str(saved)]) == 0
     output = [] if command == "heads" else ["-o", str(tmp_path / "out.html")]
     assert main([command, str(saved), "--target-class", "good", *output]) == 2
-    assert "cannot be differentiated any more" in capsys.readouterr().err
+    assert "is a saved run, without the model that a target" in capsys.readouterr().err
     assert main([command, str(saved), *output]) == 0

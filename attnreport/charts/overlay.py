@@ -83,9 +83,11 @@ class Look:
     def words(self) -> str:
         """Return what is shown, in words."""
         seen = [position.box is not None for position in self.axis]
+        # Rounded weights, as a report may hold, can add up to a little more than 1.
+        share = float(self.weights[seen].sum()) / max(1.0, float(self.weights.sum()))
         return (
-            f"{self.who}: {float(self.weights[seen].sum()):.1%} of its attention falls on the "
-            f"picture; full colour stands for {self.largest:.4f}, the largest patch"
+            f"{self.who}: {share:.1%} of its attention falls on the picture; full colour stands "
+            f"for {self.largest:.4f}, the largest patch"
         )
 
 

@@ -296,6 +296,7 @@ export class Overlay {
       mode: state.mode,
       smooth: state.patches === "smooth",
       even: this.grid !== null,
+      rounded: !this.report.exact,
     });
   }
 

@@ -9,6 +9,7 @@ import { weightText } from "./codes.js";
 /** @typedef {{
  *   shown: "queries" | "keys", name: string | null, shares: Shares, withText: boolean, heads: number,
  *   map: string, largest: number, top: number, mode: string, smooth: boolean, even: boolean,
+ *   rounded: boolean,
  * }} Told `map` is the title of what is drawn where that is no head */
 
 /** The shares of weight that contour lines go around, widest line first. */
@@ -18,7 +19,8 @@ export const CONTOURS = [
   { share: 0.95, width: 1.1 },
 ];
 
-/** How much of a map falls on patches, on special positions, and on text.
+/** How much of a map falls on patches, on special positions, and on text. Rounded weights may add up
+ * to a little more than 1: then these are shares of their sum.
  * @param {Float32Array} values @param {Axis} axis @param {(Box | null)[]} boxes @returns {Shares} */
 export function sharesOf(values, axis, boxes) {
   const sums = { picture: 0, special: 0, text: 0 };
@@ -27,7 +29,8 @@ export function sharesOf(values, axis, boxes) {
     if (boxes[index]) sums.picture += weight;
     else sums[axis.roles[index] === "s" ? "special" : "text"] += weight;
   });
-  return sums;
+  const all = Math.max(1, sums.picture + sums.special + sums.text);
+  return { picture: sums.picture / all, special: sums.special / all, text: sums.text / all };
 }
 
 /** @param {Told} told */
@@ -36,28 +39,29 @@ export function overlayWords(told) {
 }
 
 /** @param {Told} told */
-function attentionWords({ shown, name, shares, withText, heads, map }) {
+function attentionWords({ shown, name, shares, withText, heads, map, rounded }) {
   const over = heads > 1 ? ` (mean of ${heads} heads)` : "";
   if (shown === "queries" && name === null) return ["Choose a key to see who looks at it."];
   if (map) return [`${map}, ${name === null ? "mean over all queries" : `“${name}”`}.`];
   if (shown === "queries") {
     const all = shares.picture + shares.special + shares.text || 1;
-    const parts = wordsForShares(shares, withText, all);
+    const parts = wordsForShares(shares, withText, all, rounded);
     return [
       `Who looks at “${name}”: each patch shows how much of its own attention goes there.`,
       `Of all that comes there${over}, ${parts("from patches", "from special positions", "from text")}.`,
     ];
   }
-  const parts = wordsForShares(shares, withText, 1);
+  const parts = wordsForShares(shares, withText, 1, rounded);
   const words = parts("falls on the picture", "on special positions", "on text");
   return name === null
     ? [`Mean over all queries${over}: ${words}.`]
     : [`Of what “${name}” looks at${over}, ${words}.`];
 }
 
-/** @param {Shares} shares @param {boolean} withText @param {number} all */
-function wordsForShares({ picture, special, text }, withText, all) {
-  const share = (/** @type {number} */ sum) => `${((sum / all) * 100).toFixed(1)} %`;
+/** @param {Shares} shares @param {boolean} withText @param {number} all @param {boolean} rounded */
+function wordsForShares({ picture, special, text }, withText, all, rounded) {
+  const about = rounded ? "about " : "";
+  const share = (/** @type {number} */ sum) => `${about}${((sum / all) * 100).toFixed(1)} %`;
   return (/** @type {string} */ there, /** @type {string} */ elsewhere, /** @type {string} */ words) =>
     `${share(picture)} ${there}, ${share(special)} ${elsewhere}` +
     (withText ? ` and ${share(text)} ${words}` : "");

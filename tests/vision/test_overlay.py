@@ -10,7 +10,7 @@ from PIL import Image
 from planted import covered_at, grid_axis, planted_run, screenshot
 from playwright.sync_api import expect
 
-from attnreport import Axis, Position, Report, Run
+from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.charts import overlay_palette, overlay_view
 from attnreport.page.overlays import overlays
 
@@ -160,3 +160,16 @@ def test_without_script_the_picture_stands_still(page_of):
     assert len(brightest) == 1
     assert brightest[0][0] - image["x"] == pytest.approx(image["width"] * 3 / 6, abs=1.5)
     assert brightest[0][1] - image["y"] == pytest.approx(image["height"] * 1 / 4, abs=1.5)
+
+
+def test_rounded_shares_are_of_a_whole_and_said_to_be_rounded(page_of):
+    """Codes are rounded one by one: added up they may come to more than all there is."""
+    axis = grid_axis(160, 160, 16, 16)
+    weights = np.full((12, 257, 257), 1 / 257, dtype=np.float32)
+    attentions = [Attention(weights, f"{n}", n, "self", axis, axis) for n in range(4)]
+    page = page_of(Run(tuple(attentions)), fragment="#view=overlay&query=0")
+    report = page.evaluate("JSON.parse(document.getElementById('document').textContent)")
+    code = round((report["levels"] - 1) * 257**-0.5)
+    assert 257 * (code / (report["levels"] - 1)) ** 2 > 1
+    words = page.text_content("#overlay-words")
+    assert "about 99.6 % falls on the picture, about 0.4 % on special positions" in words

@@ -97,6 +97,8 @@ def capture_run(
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise MemoryError from error
         _blame_model(source)
+        if wanted:
+            _blame_autograd(source)
         raise AttnreportError(f"capture failed where the model alone runs: {error}") from error
     notes = (*source.provenance.notes, *([targets.WITH_AUTOGRAD] if wanted else []))
     run = recording.run(replace(source.provenance, notes=notes), target=words)
@@ -125,4 +127,18 @@ def _blame_model(source: Source) -> None:
     except Exception as error:
         raise InvalidInput(
             f"{type(source.model).__name__} cannot be called with this INPUT: {one_line(error)}"
+        ) from error
+
+
+def _blame_autograd(source: Source) -> None:
+    """Do the same with autograd on; raise ``InvalidOption`` if only that fails."""
+    from attnreport.sources.target import differentiable  # noqa: PLC0415 - as above
+
+    try:
+        with differentiable(source.model):
+            source.model(*source.call.args, **source.call.kwargs)
+    except Exception as error:
+        raise InvalidOption(
+            f"{type(source.model).__name__} runs only without autograd, so that no number of its "
+            f"output can be differentiated: {one_line(error)}"
         ) from error

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import attnreport
 from attnreport.build import build_run, capture_run
-from attnreport.cli import cli
+from attnreport.cli import cli, main
 from attnreport.demos import text, vision
 from attnreport.errors import InvalidOption
 from attnreport.sources import Request, open_source
@@ -197,6 +197,27 @@ def test_a_model_without_logits_says_what_can_be_done(tmp_path):
     )
     assert run.attentions[0].gradient is not None
     sys.modules.pop("_attnreport_model_own", None)
+
+
+def test_a_model_that_autograd_stops_is_said_to_be_one(tmp_path, capsys):
+    (tmp_path / "frozen.py").write_text(
+        "import torch, attnreport\n"
+        "class Model(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(); self.w = torch.nn.Parameter(torch.eye(4), False)\n"
+        "    def forward(self, x):\n"
+        "        self.w[0] = 1  # which a parameter that requires grad does not allow\n"
+        "        q = (x @ self.w)[None]\n"
+        "        return torch.nn.functional.scaled_dot_product_attention(q, q, q).sum((0, 2))\n"
+        "def make(): return Model()\n"
+        "def prepare(text): return attnreport.Call(args=(torch.ones(1, 3, 4),))\n"
+    )
+    words = ["heads", f"{tmp_path}/frozen.py:make", "x"]
+    assert main(words) == 0
+    assert main([*words, "--target-class", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "Model runs only without autograd" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_saved_run_cannot_be_differentiated(tmp_path):

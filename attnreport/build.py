@@ -37,8 +37,8 @@ def build_run(
         return capture_run(request, target=target, loss=loss, tell=tell)
     if target or loss or request.asks_the_model:
         raise InvalidOption(
-            f"MODEL {request.model} is a saved run, without the model that a target, --ablate and "
-            "--probe need; give them to 'attnreport capture'"
+            f"MODEL {request.model} is a saved run, without the model that a target, --ablate, "
+            "--probe and --values need; give them to 'attnreport capture'"
         )
     return saved
 
@@ -84,6 +84,7 @@ def capture_run(
                 source.model,
                 axes=source.call.axes,
                 gradients=wanted,
+                values=request.values,
                 max_memory=request.max_memory,
             ) as recording,
         ):

@@ -108,7 +108,10 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
     one = slice(chosen.head, chosen.head + 1)
     sink = None if attention.sink is None else attention.sink[one]
     return ReadHead(
-        replace(attention, weights=attention.weights[one], sink=sink, gradient=None), chosen.head
+        replace(
+            attention, weights=attention.weights[one], sink=sink, gradient=None, value_norms=None
+        ),
+        chosen.head,
     )
 
 

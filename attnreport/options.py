@@ -105,6 +105,11 @@ _MODEL = (
         " queries, and score the heads by how much worse the loss, or the target's logit, gets.",
     ),
     click.option(
+        "--values",
+        is_flag=True,
+        help="Weigh the vectors that heads add up too, and show value-weighted attention.",
+    ),
+    click.option(
         "--probe",
         type=click.Choice(["induction"]),
         help="Run once more on a random sequence that is repeated, and score the heads by it.",

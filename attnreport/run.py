@@ -39,6 +39,27 @@ _SUM_TOLERANCE: Mapping[str, float] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False)
+class ValueNorms:
+    """Hold how long the vectors are that an attention adds up, f(x) being a projected value.
+
+    Source: Kobayashi et al. 2020, Attention is Not Only a Weight, §3
+    https://arxiv.org/abs/2004.10102
+
+    Attributes:
+        heads: ``(head, key)`` float32, read-only, 0 or more: ‖f_h(x_k)‖.
+        mixed: ``(query, key)`` float32, read-only, 0 or more: ‖Σ_h α_h(q, k) · f_h(x_k)‖ over all
+            heads of the layer.
+    """
+
+    heads: Weights
+    mixed: Weights
+
+    def __post_init__(self) -> None:
+        for array in (self.heads, self.mixed):
+            array.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
 class Attention:
     """Hold the weights of one attention computation, per head.
 
@@ -60,6 +81,8 @@ class Attention:
             ``weights`` then stands for a block of neighbouring positions, as the axes do.
         gradient: ``(head, query, key)`` float32, read-only: ∂y/∂A of the number y that
             ``Run.target`` names; None where y was not differentiated, or no gradient arrived.
+        value_norms: how long what each key sends is; None where that was not asked for, or the
+            layer's output projection was not found.
     """
 
     weights: Weights
@@ -74,6 +97,7 @@ class Attention:
     normalised: bool = True
     reduced: Reduced | None = None
     gradient: Weights | None = None
+    value_norms: ValueNorms | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -101,6 +125,7 @@ class Attention:
                 f"{where}: expected a sink of shape {(heads, queries)}, got {self.sink.shape}"
             )
         self._check_gradient(where)
+        self._check_norms(where)
         self._check_range(where)
 
     def _check_gradient(self, where: str) -> None:
@@ -114,6 +139,16 @@ class Attention:
             )
         if self.reduced is not None:
             raise InvalidRun(f"{where}: expected no gradient of reduced weights, got one")
+
+    def _check_norms(self, where: str) -> None:
+        norms = self.value_norms
+        heads, queries, keys = self.weights.shape
+        expected = ((heads, keys), (queries, keys))
+        if norms is not None and (norms.heads.shape, norms.mixed.shape) != expected:
+            raise InvalidRun(
+                f"{where}: expected value norms of shapes {expected[0]} and {expected[1]}, "
+                f"got {norms.heads.shape} and {norms.mixed.shape}"
+            )
 
     def _check_range(self, where: str) -> None:
         finite = np.isfinite(self.weights)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.reduced import Reduced
-from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken
+from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken, ValueNorms
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
 # the model. 1 and 2 are read as well.
@@ -29,6 +29,7 @@ SCHEMA_VERSION = 3
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
 _REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
+_NORMS = ("heads_norms", "mixed_norms")
 # Numpy has no bfloat16, and safetensors would fail in words of its own: asked before it is read.
 _STORED = {"largest_keys": "I32"}
 
@@ -43,6 +44,10 @@ def to_bytes(run: Run) -> bytes:
         arrays[name] = np.ascontiguousarray(attention.weights)
         for part in ("sink", "gradient"):
             if (array := getattr(attention, part)) is not None:
+                arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
+        if attention.value_norms is not None:
+            for part in _NORMS:
+                array = getattr(attention.value_norms, part.removesuffix("_norms"))
                 arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
         if attention.reduced is not None:
             arrays |= _reduced_arrays(attention.layer, attention.reduced)
@@ -157,6 +162,7 @@ class _Record:
     normalised: bool
     reduced: _ReducedRecord | None = None
     has_gradient: bool = False
+    has_value_norms: bool = False
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
@@ -173,6 +179,7 @@ class _Record:
             if attention.reduced is None
             else _ReducedRecord.of(attention.reduced, axes),
             has_gradient=attention.gradient is not None,
+            has_value_norms=attention.value_norms is not None,
         )
 
     def attention(
@@ -203,6 +210,9 @@ class _Record:
             normalised=self.normalised,
             reduced=None if self.reduced is None else self.reduced.reduced(layer, axes, read),
             gradient=read(_array_name(layer, "gradient")) if self.has_gradient else None,
+            value_norms=ValueNorms(*(read(_array_name(layer, part)) for part in _NORMS))
+            if self.has_value_norms
+            else None,
         )
 
     def _axes(self) -> tuple[int, ...]:
@@ -212,6 +222,7 @@ class _Record:
     def _arrays(self) -> tuple[str, ...]:
         optional = {"sink": self.has_sink, "gradient": self.has_gradient}
         named = ("weights", *(part for part, there in optional.items() if there))
+        named += _NORMS if self.has_value_norms else ()
         if self.reduced is None:
             return named
         return (*named, *_REDUCED, *(("reduced_sink",) if self.reduced.has_sink else ()))

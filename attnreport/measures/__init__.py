@@ -23,6 +23,7 @@ from attnreport.measures import (  # noqa: F401 - they register
     distance,
     exact,
     gradient,
+    norms,
     position,
     repeats,
     spread,

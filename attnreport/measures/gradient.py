@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnreport.axis import Axis
-from attnreport.measures.joinedmap import JoinedMap
+from attnreport.measures.joinedmap import JoinedMap, left_out_for_room, take_too_much_room
 from attnreport.measures.registry import Description, measure
 from attnreport.measures.relevance import RELEVANCE, positive_products, relevance
 from attnreport.measures.rows import Array, nothing, rows_of
@@ -28,9 +28,6 @@ GRADIENT_ATTENTION = Description(
     link=_LINK,
     reading="High means that y would rise if the layer's heads looked more at what they look at.",
 )
-
-# So many values, all layers together, a page carries beside the weights themselves.
-_MOST_VALUES = 1 << 21
 
 
 @measure(
@@ -104,12 +101,7 @@ def relevance_maps(run: Run, tops: Sequence[Axis]) -> tuple[JoinedMap, ...]:
 
 def gradients_left_out(run: Run) -> tuple[str, ...]:
     """Return in whole sentences which map of the gradients a page would not carry."""
-    if not _too_many(run):
-        return ()
-    return (
-        "Gradient × attention of every layer was left out of this page, since it would take as "
-        "much room as the weights; the heads are ranked by it all the same, and the run holds it.",
-    )
+    return (left_out_for_room(GRADIENT_ATTENTION.title),) if _too_many(run) else ()
 
 
 def _gradient_map(run: Run, group: list[Attention]) -> JoinedMap:
@@ -128,10 +120,8 @@ def _gradient_map(run: Run, group: list[Attention]) -> JoinedMap:
 
 
 def _too_many(run: Run) -> bool:
-    sizes = (
-        len(each.queries) * len(each.keys) for each in run.attentions if each.gradient is not None
-    )
-    return sum(sizes) > _MOST_VALUES
+    found = (each.gradient for each in run.attentions if each.gradient is not None)
+    return take_too_much_room(gradient[0] for gradient in found)
 
 
 def _target(run: Run) -> str:

@@ -18,6 +18,7 @@ from attnreport.measures.chain import Fusion, Joined, Settings, chains
 from attnreport.measures.flow import FLOW, flow, work_of
 from attnreport.measures.gradient import gradient_maps, gradients_left_out, relevance_maps
 from attnreport.measures.joinedmap import JoinedMap
+from attnreport.measures.norms import value_maps, values_left_out
 from attnreport.measures.registry import Description
 from attnreport.measures.rollout import ROLLOUT, rollout
 from attnreport.run import Run
@@ -83,7 +84,7 @@ def left_out(run: Run) -> tuple[str, ...]:
         for axis in _tops(run)
         if _rollout_work(run, axis) > _ROLLOUT_WORK
     )
-    return (*too_long, *gradients_left_out(run))
+    return (*too_long, *gradients_left_out(run), *values_left_out(run))
 
 
 def _fusions(run: Run, axis: Axis) -> tuple[Fusion, ...]:
@@ -101,6 +102,7 @@ _MAKERS: tuple[Callable[[Run], tuple[JoinedMap, ...]], ...] = (
     rollout_maps,
     flow_maps,
     maps_of_gradients,
+    value_maps,
 )
 
 

@@ -74,5 +74,6 @@ def _joined(attention: Attention, groups: dict[Axis, Groups], axes: dict[Axis, A
         keys=keys,
         sink=sink,
         normalised=normalised,
+        value_norms=None,
         gradient=None,  # what is made of it was made before, of single positions
     )

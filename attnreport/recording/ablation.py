@@ -27,7 +27,7 @@ from attnreport.pixels import Pixels
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.selection import Selection
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.run import Run
 
 Axes = Sequence[tuple[torch.Tensor, Axis | Pixels]]
@@ -70,10 +70,11 @@ class _Without(Watch):
         self.calls: Counter[str] = Counter()
         self.done = False
 
-    def attended(self, found: Found, heads: torch.Tensor, returned: torch.Tensor) -> None:
-        """Write over the head, where ``heads`` shares its memory with what was returned."""
+    def attended(self, found: Found, mixed: Mixed) -> None:
+        """Write over the head, where the heads share their memory with what was returned."""
         if not self._is_here(found):
             return
+        heads, returned = mixed.heads, mixed.returned
         if heads.untyped_storage().data_ptr() != returned.untyped_storage().data_ptr():
             return
         head = heads[self.place.head]  # type: ignore[union-attr]  # _is_here says there is one

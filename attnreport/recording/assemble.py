@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from attnreport.recording.watch import Found, Watch
 
 
+_NO_PROJECTION = "no linear map of its heads' outputs followed: its values are not weighed"
+
+
 @dataclass(frozen=True)
 class Assembled:
     """Hold the parts of a Run that a watch can give."""
@@ -48,6 +51,8 @@ def assemble(watch: Watch) -> Assembled:
             continue
         calls[found.name] += 1
         entry, attention = _lay(found, len(attentions), axes, calls[found.name])
+        if watch.projections is not None and attention is not None and not attention.value_norms:
+            entry = replace(entry, reason="; ".join(filter(None, (entry.reason, _NO_PROJECTION))))
         ledger.append(entry)
         if attention is not None:
             attentions.append(attention)
@@ -119,6 +124,7 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
             keys=keys,
             sink=found.sink,
             normalised=found.normalised,
+            value_norms=found.value_norms,
         )
     return attention(
         weights=reduction.weights(normalised=found.normalised),

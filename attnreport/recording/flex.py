@@ -15,7 +15,7 @@ import torch
 from attnreport.recording.apart import quietly
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import distance, mix, normalise, scores_of, to_host
 
 _CALL = "flex_attention"
@@ -69,7 +69,7 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         reasons=list(layout.reasons),
     )
     watch.keep(found)
-    watch.attended(found, layout.pick(real), real)
+    watch.attended(found, Mixed(layout.pick(real), real, layout.pick(value), weights))
 
 
 def _places(scores: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, ...]:

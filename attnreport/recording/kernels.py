@@ -23,7 +23,7 @@ from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import name_of
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import (
     before_dropout,
     distance,
@@ -153,7 +153,8 @@ def _record(watch: Watch, seen: _Seen) -> None:
     if weights.shape[-1] > keys:
         found.sink = to_host(weights[..., -1])
     watch.keep(found)
-    watch.attended(found, layout.pick(output.transpose(1, 2)), output)
+    heads = layout.pick(output.transpose(1, 2))
+    watch.attended(found, Mixed(heads, output, layout.pick(value), weights[..., :keys]))
 
 
 def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:

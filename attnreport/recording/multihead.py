@@ -20,6 +20,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from attnreport.recording.apart import quietly
 from attnreport.recording.gradients import Arrange, await_gradient, through_values
 from attnreport.recording.laying import Part
+from attnreport.recording.projection import weigh
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
@@ -101,6 +102,12 @@ class _Example:
         bias = None if bias is None else bias.to(joined.dtype)
         return weights, F.linear(joined, matrix.to(joined.dtype), bias)
 
+    def weigh(self, found: Found) -> None:
+        """Fill ``found.value_norms``; what torch adds to the keys is no key of the run's."""
+        weights, value = self._weights_and_values()
+        keys = weights.shape[-1] - len(self.extra)
+        weigh(found, weights[..., :keys], value[:, :keys], self.out[0].T)
+
     def part(self, head: int) -> torch.Tensor:
         """Return what one head adds to the output, ``(query, width)``."""
         weights, value = self._weights_and_values()
@@ -145,7 +152,7 @@ def multi_head_attention_forward(
     def read() -> _Reading:
         one = _functional(call, pick, example if batched else 0)
         dropout = call.dropout_p if call.training else 0.0
-        reading = _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra))
+        reading = _Reading(*one.attend(), pick(output[0]), dropout, len(one.extra), one=one)
         if not dropout:
             reading.gradient = lambda gradient: one.gradient(pick(gradient))
             reading.part = one.part
@@ -202,8 +209,8 @@ def native_multi_head_attention(
 
     def read() -> _Reading:
         source = _dense(call.query, watch.example)
-        weights, mixed = _fused(call, call.num_head, source, watch.example).attend()
-        return _Reading(weights, mixed, _dense(output[0], watch.example))
+        one = _fused(call, call.num_head, source, watch.example)
+        return _Reading(*one.attend(), _dense(output[0], watch.example), one=one)
 
     batch = call.query.size(0)
     seen = _Seen(
@@ -223,9 +230,10 @@ def transformer_encoder_layer(
         source = _dense(call.src, watch.example)
         first = (source.shape[-1:], call.norm_weight_1, call.norm_bias_1, call.eps)
         inner = F.layer_norm(source, *first) if call.norm_first else source
-        weights, mixed = _fused(call, call.num_heads, inner, watch.example).attend()
+        one = _fused(call, call.num_heads, inner, watch.example)
+        weights, mixed = one.attend()
         computed = _rest_of_layer(call, source, mixed.to(source.dtype))
-        return _Reading(weights, computed, _dense(output, watch.example))
+        return _Reading(weights, computed, _dense(output, watch.example), one=one)
 
     batch = call.src.size(0)
     seen = _Seen(
@@ -293,6 +301,7 @@ class _Reading:
     extra: int = 0
     gradient: Arrange | None = None
     part: Callable[[int], torch.Tensor] | None = None
+    one: _Example | None = None
 
 
 @dataclass
@@ -347,6 +356,8 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         found.sink = to_host(weights[..., -extra:].sum(dim=-1))
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
     watch.keep(found)
+    if watch.projections is not None and reading.one is not None:
+        reading.one.weigh(found)
     if reading.part is not None:
         watch.projected(found, seen.pick(seen.output), reading.part)
     if reading.gradient is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnreport.axis import Axis
-from attnreport.run import Attention, Weights
+from attnreport.run import Attention, ValueNorms, Weights
 
 _PAD = re.compile(r"[\[<]\|?pad\|?[\]>]", re.IGNORECASE)
 
@@ -76,13 +76,23 @@ def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
     rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
     if rows is None and columns is None:
         return attention
-    sink = attention.sink
+    sink, norms = attention.sink, attention.value_norms
     return replace(
         attention,
+        value_norms=None if norms is None else _norms_without(norms, rows, columns),
         weights=array_without(attention.weights, attention, cuts),
         queries=attention.queries if rows is None else rows.axis,
         keys=attention.keys if columns is None else columns.axis,
         sink=sink if sink is None or rows is None else np.ascontiguousarray(sink[:, rows.keep]),
+    )
+
+
+def _norms_without(norms: ValueNorms, rows: Cut | None, columns: Cut | None) -> ValueNorms:
+    kept_rows = slice(None) if rows is None else rows.keep
+    kept_columns = slice(None) if columns is None else columns.keep
+    return ValueNorms(
+        np.ascontiguousarray(norms.heads[:, kept_columns]),
+        np.ascontiguousarray(norms.mixed[kept_rows, kept_columns]),
     )
 
 

@@ -16,7 +16,7 @@ from attnreport.recording.following import Followed
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import distance, mix, to_host
 from attnreport.recording.windows import lay, pieces_for
 
@@ -93,7 +93,11 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     _judge_rows(found, followed, sums)
     watch.keep(found)
     if isinstance(watch.returned, torch.Tensor):
-        watch.attended(found, layout.pick(product.output), watch.returned)
+        lead = product.output.shape[:-2]
+        values, weights = (
+            layout.pick(each.expand(*lead, -1, -1)) for each in (product.values, product.weights)
+        )
+        watch.attended(found, Mixed(layout.pick(product.output), watch.returned, values, weights))
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
 

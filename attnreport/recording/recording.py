@@ -107,6 +107,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
     axes: Sequence[tuple[torch.Tensor, AxisLike]] = (),
     example: int = 0,
     gradients: bool = False,
+    values: bool = False,
     layers: Sequence[int | str] | None = None,
     heads: Sequence[int] | None = None,
     max_memory: int | None = MAX_MEMORY,
@@ -124,6 +125,8 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
             them positions are numbered.
         example: which example of a batch to keep, from 0.
         gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
+        values: whether ``Attention.value_norms`` are wanted: how long the vectors are that the
+            weights are multiplied by. Takes about as long again as the layers' projections.
         layers: which layers to keep, to hold memory: numbers, counted over the attention modules
             in the order in which they first run, or patterns of module paths, e.g.
             ``"decoder.*"``. All of them without.
@@ -146,6 +149,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         _checked(model, axes, example),
         example,
         gradients=gradients,
+        values=values,
         selection=Selection(layers, heads),
         max_memory=None if gradients else _checked_memory(max_memory),
     )

@@ -16,7 +16,7 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.gradients import await_gradient, through_values
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
 from attnreport.recording.windows import lay, pieces_for
 
@@ -90,7 +90,8 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         key_axis=watch.axis_along(key, layout.pick),
     )
     watch.keep(found)
-    watch.attended(found, real.reshape(*weights.shape[:2], real.shape[-1]), output)
+    heads = real.reshape(*weights.shape[:2], real.shape[-1])
+    watch.attended(found, Mixed(heads, output, v, weights))
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))

@@ -122,6 +122,7 @@ def _joined(group: Sequence[Found], weights: Floats, rows: Part, columns: Part |
         query_part=rows,
         key_part=columns,
         gradient=None,
+        value_norms=None,
     )
 
 

@@ -29,6 +29,7 @@ from attnreport.recording.laying import Part
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
 from attnreport.recording.places import remember
+from attnreport.recording.projection import Projections
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
@@ -36,7 +37,7 @@ from attnreport.recording.regions import Regions
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Stream, Streams, Tag, strongest
-from attnreport.run import LedgerEntry
+from attnreport.run import LedgerEntry, ValueNorms
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Found:
         query_part: which positions of their sequence the rows are, where not simply all.
         key_part: the same of the columns.
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
+        value_norms: see ``Attention.value_norms``.
         heads: which heads of the layer were kept, where not all.
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
@@ -76,6 +78,7 @@ class Found:
     query_part: Part | None = None
     key_part: Part | None = None
     gradient: NDArray[np.float32] | None = None
+    value_norms: ValueNorms | None = None
     heads: list[int] | None = None
     reduction: Reduction | None = None
     query_axis: Axis | None = None
@@ -87,6 +90,23 @@ class Found:
         return self.weights.shape if self.reduction is None else self.reduction.shape
 
 
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """Hold what the heads of one example returned, and of what.
+
+    Attributes:
+        heads: ``(head, query, width)``, a view of ``returned`` if it can be.
+        returned: the tensor that the model goes on with.
+        values: ``(key head, key, width)``.
+        weights: ``(head, query, key)`` that the values were multiplied by.
+    """
+
+    heads: torch.Tensor
+    returned: torch.Tensor
+    values: torch.Tensor
+    weights: torch.Tensor
+
+
 class Watch(TorchFunctionMode):
     """Watch one model in one thread.
 
@@ -95,6 +115,7 @@ class Watch(TorchFunctionMode):
         axes: pairs of an input tensor and what its positions stand for.
         example: which example of the batch is kept.
         gradients: whether gradients at the weights are wanted.
+        values: whether ``Found.value_norms`` are wanted.
         selection: which layers and heads are kept.
         max_memory: how many bytes of weights are kept at most; None for all.
 
@@ -110,6 +131,7 @@ class Watch(TorchFunctionMode):
         example: int,
         *,
         gradients: bool = False,
+        values: bool = False,
         selection: Selection | None = None,
         max_memory: int | None = None,
     ) -> None:
@@ -120,6 +142,7 @@ class Watch(TorchFunctionMode):
         self._region_axes = RegionAxes(self.regions)
         self.example = example
         self.gradients = gradients
+        self.projections = Projections(example) if values else None
         self.selection = selection or Selection()
         self.memory = Memory(max_memory)
         self._unwanted: set[str] = set()
@@ -181,6 +204,8 @@ class Watch(TorchFunctionMode):
             plain = torch_function_of(function)
         remember(self.streams, plain, args, kwargs, output)
         call = following.Called(plain, args, kwargs, output, function)
+        if self.projections is not None:
+            self.projections.look(plain, args, kwargs)
         self._record(call, tags)
         if self.regions.active:
             follow_regions(self.regions, call)
@@ -278,19 +303,15 @@ class Watch(TorchFunctionMode):
         self.found.append(found)
         self.memory.take(found)
 
-    def attended(self, found: Found, heads: torch.Tensor, returned: torch.Tensor) -> None:
-        """Hear what each head returned, before the model goes on with it: nothing to do here.
-
-        Args:
-            found: what was kept of it.
-            heads: ``(head, query, width)`` of the example, a view of ``returned`` if it can be.
-            returned: the tensor that the model goes on with.
-        """
+    def attended(self, found: Found, mixed: Mixed) -> None:
+        """Hear what each head returned, before the model goes on with it."""
+        if self.projections is not None:
+            self.projections.wait(found, mixed.heads, mixed.values, mixed.weights)
 
     def projected(
         self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]
     ) -> None:
-        """Hear the same where the heads were projected and added up inside the call.
+        """Hear the same where heads were projected and added up inside the call: nothing to do.
 
         Args:
             found: what was kept of it.

@@ -40,6 +40,7 @@ class Request:
             ``"predicted"``.
         ablate: what stands in for each head's output, one at a time, to see what the head matters:
             ``"zero"`` or ``"mean"``; None to leave that.
+        values: whether it is weighed how long the vectors are that heads add up.
         probe: ``"induction"`` for another run, on a random sequence that is repeated.
         target_position: which position's logits ``target_token`` is read from; None for where it is
             written in a target, the last mask, or the last position.
@@ -63,12 +64,13 @@ class Request:
     target_position: int | None = None
     ablate: Literal["zero", "mean"] | None = None
     probe: Literal["induction"] | None = None
+    values: bool = False
 
     @property
     def asks_the_model(self) -> bool:
         """Tell whether something is asked for that needs the model, not only its weights."""
         asked = (self.target_class, self.target_token, self.ablate, self.probe)
-        return any(each is not None for each in asked)
+        return self.values or any(each is not None for each in asked)
 
 
 @dataclass(frozen=True)

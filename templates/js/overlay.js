@@ -27,7 +27,7 @@ const HEIGHT = { over: 560, contours: 560, beside: 560, heads: 960 };
 const AXIS_LABELS = 60;
 /** On less than this, side by side is one below the other. */
 const WIDE = 360;
-const CONTROLS = /** @type {const} */ (["look", "mode", "patches"]);
+const CONTROLS = /** @type {const} */ (["look", "mode", "full", "patches"]);
 
 /** Draw a scene over the picture that its positions have boxes in. */
 export class Overlay {
@@ -134,7 +134,7 @@ export class Overlay {
     this.map(query, key);
     await this.view.runAsync();
     if (this.mapUrl) await painted(this.chart, this.mapUrl);
-    if (this.scene.state.range === "row" && this.scene.state.mode !== "contours") await this.showScale();
+    if (this.scene.state.full === "largest" && this.scene.state.mode !== "contours") await this.showScale();
   }
 
   /** @param {number | null} query @param {number | null} key */
@@ -148,7 +148,7 @@ export class Overlay {
     this.laid = matrices.map((matrix, nth) => {
       const values = mapOf(matrix, this.shown, chosen);
       const largest = largestPatch(values, boxes);
-      const top = state.range === "row" ? largest || 1 : extent.top;
+      const top = state.full === "largest" ? largest || 1 : extent.top;
       return { panel: on[nth], values, largest, top };
     });
     this.feed(boxes);
@@ -193,7 +193,7 @@ export class Overlay {
   async showScale() {
     const scene = /** @type {Scene} */ (this.scene);
     const { state } = scene;
-    const each = state.mode === "heads" && state.range === "row";
+    const each = state.mode === "heads" && state.full === "largest";
     const what = each ? "share of each map’s largest" : scene.map ? "value of a patch" : "weight of a patch";
     const extent = { top: each ? 1 : this.laid[0].top, signed: scene.extent.signed };
     element("overlay-scale-words").textContent = scaleWords(state.scale, "fixed", extent, what);

@@ -10,7 +10,7 @@ import { RANGES, SCALES } from "./scale.js";
  *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
  *   order: "position" | "weight", rowOrder: "position" | "focus",
  *   look: "to" | "from", graph: "sides" | "arcs", mode: "over" | "contours" | "beside" | "heads",
- *   patches: "exact" | "smooth", opacity: number, edges: number, least: number,
+ *   full: "largest" | "fixed", patches: "exact" | "smooth", opacity: number, edges: number, least: number,
  *   query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
@@ -39,6 +39,7 @@ const FIELDS = {
   look: choice(["to", "from"]),
   graph: choice(["sides", "arcs"]),
   mode: choice(["over", "contours", "beside", "heads"]),
+  full: choice(["largest", "fixed"]),
   patches: choice(["exact", "smooth"]),
   opacity: { read: (text) => wholeBelow(text, 101), plain: 80 },
   edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },

@@ -136,18 +136,19 @@ def test_patches_without_a_grid_are_never_interpolated(page_of):
 def test_the_colour_bar_has_the_weights_of_the_map(page_of):
     axis = grid_axis(80, 80, 4, 4)
     run = planted_run(axis, {0: 1 + 5}, share=0.2)
-    page = page_of(run, fragment="#view=overlay&query=0&range=row&scale=linear")
+    page = page_of(run, fragment="#view=overlay&query=0&scale=linear")
     labels = page.locator("#overlay-bar svg text").all_text_contents()
     assert labels == ["0", "0.05", "0.1", "0.15", "0.2"]
-    page.select_option("#range-select", "fixed")
+    page.select_option("#full-select", "fixed")
     expect(page.locator("#overlay-bar svg text").last).to_have_text("1")
 
 
 def test_the_address_brings_the_view_back(page_of):
     axis = grid_axis(120, 80, 6, 4)
-    address = "#view=overlay&query=0&look=from&mode=beside&patches=smooth&opacity=55&key=3"
+    address = "#view=overlay&query=0&look=from&mode=beside&patches=smooth&full=fixed&opacity=55"
+    address += "&key=3"
     page = page_of(planted_run(axis, {0: 3}), fragment=address)
-    chosen = {"look": "from", "mode": "beside", "patches": "smooth"}
+    chosen = {"look": "from", "mode": "beside", "patches": "smooth", "full": "fixed"}
     for name, value in chosen.items():
         assert page.locator(f"#{name}-select").input_value() == value
     slide(page, 40)

@@ -67,14 +67,14 @@ def test_words_say_what_fell_on_the_picture(page_of):
     page = page_of(run, fragment="#view=overlay&query=0")
     assert page.text_content("#overlay-words") == (
         "Of what “it” looks at, 40.0 % falls on the picture, 50.0 % on special positions and "
-        "10.0 % on text. Largest patch: 0.1000; full colour stands for 1.0000."
+        "10.0 % on text. Largest patch: 0.1000; full colour stands for 0.1000."
     )
 
 
 def test_each_map_can_have_its_own_scale(page_of):
     axis = grid_axis(80, 80, 4, 4)
     run = planted_run(axis, {0: 1 + 5}, share=0.2)
-    page = page_of(run, fragment="#view=overlay&query=0&range=row&scale=linear")
+    page = page_of(run, fragment="#view=overlay&query=0&scale=linear")
     assert "full colour stands for 0.2000" in page.text_content("#overlay-words")
     middle = screenshot(page)
     height, width, _ = middle.shape

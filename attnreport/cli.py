@@ -137,6 +137,7 @@ def build(
     MODEL is one of
       demo:NAME                one that comes along: demo:text, demo:translate, demo:vision
       FOLDER                   a checkpoint in Hugging Face's format; no network is used
+      timm:NAME                a vision model of timm, its weights from --weights FILE
       RUN.safetensors          what 'attnreport capture' saved; INPUT is left out
       file.py:factory          a function that returns a torch.nn.Module,
       package.module:factory     with a function 'prepare' beside it that makes the call

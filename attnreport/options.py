@@ -64,6 +64,7 @@ _MODEL = (
         show_default=True,
         help="Random seed, set before opening and before the run.",
     ),
+    click.option("--weights", metavar="FILE", help="Weights of a timm:NAME, a .safetensors file."),
     click.option("--revision", metavar="NAME", help="Branch, tag or commit of a model on the hub."),
     click.option(
         "--trust-remote-code", is_flag=True, help="Run Python files that come with the checkpoint."

@@ -2,8 +2,8 @@
 
 MODEL is read by the first of these rules that fits:
 
-1. ``NAME:REST`` where NAME is ``demo`` or a source that another package brings (the entry-point
-   group ``attnreport.sources``) belongs to that source: ``demo:translate``.
+1. ``NAME:REST`` where NAME is ``demo``, ``timm`` or a source that another package brings (the
+   entry-point group ``attnreport.sources``) belongs to that source: ``demo:translate``.
 2. A folder that exists is a checkpoint in Hugging Face's format, read without any network.
 3. A name that ends in ``.safetensors`` is a run that ``attnreport capture`` saved.
 4. ``file.py:factory`` or ``package.module:factory`` is a function that returns a model.
@@ -22,7 +22,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from attnreport.errors import InvalidInput, UnknownModel
+from attnreport.errors import InvalidInput, InvalidOption, UnknownModel
 from attnreport.run import Run
 from attnreport.sources.request import Request, Source
 
@@ -32,7 +32,10 @@ GROUP = "attnreport.sources"
 Opener = Callable[[Request], Source]
 
 # By the module that holds `open_source`: torch and transformers are imported when they are needed.
-_BUILT_IN = {"demo": "attnreport.sources.demo:open_source"}
+_BUILT_IN = {
+    "demo": "attnreport.sources.demo:open_source",
+    "timm": "attnreport.sources.timm_models:open_source",
+}
 _HUB_ID = re.compile(r"(?=.{1,96}$)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FACTORY = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 
@@ -46,7 +49,13 @@ def open_source(request: Request) -> Source:
         InvalidInput: INPUT is missing, cannot be read, or does not suit the model.
         InvalidOption: an option cannot be used with this model or on this machine.
     """
-    return _opener(request.model)(request)
+    opener = _opener(request.model)
+    if request.weights is not None and _prefix(request.model) in {"", "demo"}:
+        raise InvalidOption(
+            f"--weights: MODEL {request.model} comes with its weights; leave it out, or give "
+            "timm:NAME as MODEL"
+        )
+    return opener(request)
 
 
 def load_saved_run(request: Request) -> Run | None:

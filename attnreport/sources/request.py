@@ -31,6 +31,7 @@ class Request:
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; None means float32 for a checkpoint
             and "as it was built" for a model from Python.
         seed: what every random generator is set to, before opening and again before the run.
+        weights: file with the weights of a model that is opened by its architecture's name.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: whether Python files that come with a checkpoint may run.
         allow_pickle: whether weights that are pickled may be opened.
@@ -55,6 +56,7 @@ class Request:
     device: str = "cpu"
     dtype: str | None = None
     seed: int = 0
+    weights: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False

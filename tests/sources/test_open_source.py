@@ -24,8 +24,9 @@ def saved(tmp_path):
 )
 def test_a_model_that_names_nothing_says_what_was_tried(model):
     expected = re.escape(
-        "names nothing that can be opened; tried demo:NAME, a folder with a checkpoint, a saved "
-        "run (.safetensors), package.module:factory, file.py:factory, a hub id owner/name"
+        "names nothing that can be opened; tried demo:NAME, timm:NAME, a folder with a "
+        "checkpoint, a saved run (.safetensors), package.module:factory, file.py:factory, "
+        "a hub id owner/name"
     )
     with pytest.raises(UnknownModel, match=expected):
         sources._opener(model)

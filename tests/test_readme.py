@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import save_file
 
 import attnreport
 
@@ -50,6 +52,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(vision)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(vision)
     Image.new("RGB", (60, 40), "white").save(folder / "photo.png")
+    tiny = timm.create_model("vit_tiny_patch16_224")
+    save_file(tiny.state_dict(), folder / "model.safetensors")
     run('attnreport build demo:translate "Thursday, 5 March 2021" -o report.html', folder)
     return folder
 

@@ -186,6 +186,8 @@ class Regions:
         rows = value.shape[:-1].numel()
         if not value.is_floating_point() or not 0 < value.numel() <= _LARGEST_TABLE:
             return None
+        if not value.dim():  # a scale, which has no rows
+            return None
         numbers = self._places(name, rows).reshape(*value.shape[:-1], 1).expand(value.shape)
         field = Field(numbers, TABLE if "pos" in name and "query" not in name else LEARNED)
         self.put(value, field)

@@ -1,0 +1,153 @@
+"""Pictures within prompts: each patch of the prompt holds what shines in its box.
+
+The reference is the model itself: what its language model is handed, with a spot and without.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers as hf
+from families import draw
+from test_families import SIZES, boxed, holds, lit, textured
+from tiny_vision import SMALL, SQUARE, exact, picture_tokenizer
+
+from attnreport.build import build_run
+from attnreport.sources import Request, open_source
+
+TEXT = {"model_type": "llama", **SMALL, "num_key_value_heads": 1, "vocab_size": 32,
+        "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}  # fmt: skip
+WORDS = ("<bos>", "a", "cat", "sat")  # ids 1 to 4, after <end>
+FIRST = 1 + len(WORDS)  # the id of the first token for pictures
+
+
+def tokenizer_of(*special, **named):
+    """A tokenizer of words and tokens for pictures; ``named`` are its attributes of that name."""
+    tokenizer = picture_tokenizer(*WORDS, special=special)
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer, eos_token="<end>", pad_token="<end>",  # noqa: S106
+        bos_token="<bos>", extra_special_tokens=named,  # noqa: S106 - tokens
+    )  # fmt: skip
+
+
+def paligemma():
+    """SigLIP's patches, all of them, before the text."""
+    config = hf.PaliGemmaConfig(
+        vision_config={"model_type": "siglip_vision_model", **SQUARE, "vision_use_head": False},
+        text_config={**TEXT, "model_type": "gemma", "head_dim": 8},
+        image_token_id=FIRST, projection_dim=16, hidden_size=16)  # fmt: skip
+    pictures = exact()
+    pictures.image_seq_length = 36
+    processor = hf.PaliGemmaProcessor(pictures, tokenizer_of("<image>", image_token="<image>"))  # noqa: S106
+    return hf.PaliGemmaForConditionalGeneration(config), processor
+
+
+def qwen2_vl():
+    """As many patches as the picture's shape asks for, merged two by two."""
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    config = hf.Qwen2VLConfig(
+        text_config={**TEXT, "model_type": "qwen2_vl_text",
+                     "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}},
+        vision_config={"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2,
+                       "patch_size": 8, "mlp_ratio": 2},
+        vision_start_token_id=FIRST, vision_end_token_id=FIRST + 1,
+        image_token_id=FIRST + 2, video_token_id=FIRST + 3)  # fmt: skip
+    processor = hf.Qwen2VLProcessor(
+        hf.Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=4096),
+        tokenizer_of(*names), video_processor=hf.Qwen2VLVideoProcessor(patch_size=8))  # fmt: skip
+    return hf.Qwen2VLForConditionalGeneration(config), processor
+
+
+def internvl():
+    """Tiles and the whole, each with a class token that the text does not see; pixels shuffled."""
+    named = {"context_image_token": "<IMG_CONTEXT>", "start_image_token": "<img>",
+             "end_image_token": "</img>", "video_token": "<video>"}  # fmt: skip
+    config = hf.InternVLConfig(
+        vision_config={"model_type": "internvl_vision", **SMALL, "image_size": [48, 48],
+                       "patch_size": [8, 8]},
+        text_config=TEXT, image_token_id=FIRST, image_seq_length=9)  # fmt: skip
+    pictures = hf.GotOcr2ImageProcessorPil(
+        size={"height": 48, "width": 48}, crop_to_patches=True, max_patches=4)  # fmt: skip
+    processor = hf.InternVLProcessor(
+        pictures, tokenizer_of(*named.values(), **named), image_seq_length=9,
+        video_processor=hf.InternVLVideoProcessor())  # fmt: skip
+    return hf.InternVLForConditionalGeneration(config), processor
+
+
+def idefics3():
+    """Tiles and the whole as in SmolVLM, four patches of each in one."""
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
+    config = hf.Idefics3Config(
+        vision_config={"model_type": "idefics3_vision", **SMALL, "image_size": 48,
+                       "patch_size": 8},
+        text_config=TEXT, image_token_id=FIRST + 1, scale_factor=2, pad_token_id=0)  # fmt: skip
+    pictures = hf.Idefics3ImageProcessorPil(
+        size={"longest_edge": 96}, max_image_size={"longest_edge": 48})  # fmt: skip
+    names = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>")
+    processor = hf.Idefics3Processor(pictures, tokenizer_of(*names, *tiles), image_seq_len=9)
+    return hf.Idefics3ForConditionalGeneration(config), processor
+
+
+PROMPTS = {"paligemma": paligemma, "qwen2_vl": qwen2_vl, "internvl": internvl, "idefics3": idefics3}
+
+# What transformers' PaliGemma processor does with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(name):
+        torch.manual_seed(0)
+        model, processor = PROMPTS[name]()
+        draw(model).eval().save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    return save
+
+
+def handed_over(source):
+    """What the language model gets at each position of the prompt."""
+    inner = source.model.model
+    reader = getattr(inner, "language_model", None) or inner.text_model
+    found = []
+    hook = reader.register_forward_pre_hook(
+        lambda _, __, kwargs: found.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    with torch.no_grad():
+        source.model(*source.call.args, **source.call.kwargs)
+    hook.remove()
+    return found[0][0]
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_what_shines_in_a_box_reaches_its_place_in_the_prompt(saved, tmp_path, name):
+    folder = saved(name)
+    for size in SIZES.values():
+        request = Request(folder, str(tmp_path / "in.png"), prompt="a cat sat")
+        textured(size).save(tmp_path / "in.png")
+        run = build_run(request)
+        prompt = run.attentions[-1].queries
+        places = boxed(prompt)
+        assert len(places) >= 4
+        assert prompt.name == "prompt"
+        assert [label for label in prompt.labels if label in WORDS[1:]] == ["a", "cat", "sat"]
+        dark = handed_over(open_source(request))
+        for share in (0.1, 0.6):
+            box = prompt.positions[places[round(share * len(places))]].box
+            image, spot = lit(textured(size), box)
+            image.save(tmp_path / "in.png")
+            moved = (handed_over(open_source(request)) - dark).norm(dim=1)
+            most = int(moved.argmax())
+            assert holds(prompt.positions[most].box, spot, 0.02), (size, spot)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, name):
+    textured((97, 53)).save(tmp_path / "in.png")
+    run = build_run(Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat"))
+    assert all(attention.checked for attention in run.attentions)
+    # Idefics' tiles become a batch inside the model: its tower's attention is named, not drawn.
+    assert all("windows, chunks or beams" in entry.reason for entry in run.missed)
+    assert len(run.missed) == (2 if name == "idefics3" else 0)
+    assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2

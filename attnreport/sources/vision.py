@@ -34,12 +34,14 @@ class Inputs:
 
     picture: bool
     text: bool
+    sound: bool = False
 
     @classmethod
     def of(cls, model_class: Any) -> Inputs:
         """Read the signature of ``model_class.forward``."""
         names = inspect.signature(model_class.forward).parameters
-        return cls("pixel_values" in names, "input_ids" in names)
+        sound = "input_values" in names or "input_features" in names
+        return cls("pixel_values" in names, "input_ids" in names, sound)
 
 
 def asks_for_picture(request: Request, model_class: Any) -> bool:
@@ -47,10 +49,16 @@ def asks_for_picture(request: Request, model_class: Any) -> bool:
 
     Raises:
         InvalidOption: there is a ``--text`` beside INPUT, and the model does not take both.
-        InvalidInput: INPUT is a picture, and the text that the model takes too is missing.
+        InvalidInput: INPUT is a picture, and the text that the model takes too is missing; or the
+            model takes sound.
     """
     takes = Inputs.of(model_class)
     name = model_class.__name__
+    if takes.sound and not takes.picture and not takes.text:
+        raise InvalidInput(
+            f"{name} listens to sound, which no INPUT is read as; call it from Python, inside "
+            "attnreport.capture(model)"
+        )
     if request.prompt is not None and not (takes.picture and takes.text):
         wanted = "no text beside it" if takes.picture else "no picture; give the text as INPUT"
         raise InvalidOption(f"--text: {name} takes {wanted}")
@@ -99,6 +107,13 @@ def picture_call(
         prompt, more = with_image_token(model.config, processor, prompt)
         notes += more
         make = partial(processor, text=prompt)
+    frames = getattr(model.config, "num_frames", None)
+    if isinstance(frames, int) and frames > 1:
+        make = partial(_repeated, processor, frames)
+        notes += (
+            f"the model looks at {frames} frames: the picture was shown {frames} times, and the "
+            "patches of all lie over each other",
+        )
     inputs = _processed(make, opened)
     # A model in half precision wants its pixels so; the axis goes with the tensor that is used.
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
@@ -129,6 +144,11 @@ def _taken(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     """Return what of the inputs the model takes."""
     parameters = inspect.signature(model.forward).parameters
     return {name: value for name, value in inputs.items() if name in parameters}
+
+
+def _repeated(processor: Any, frames: int, *, images: Any, **options: Any) -> Any:
+    """Return what a processor makes of a video that stands still."""
+    return processor([images] * frames, **options)
 
 
 def _processed(make: Make, opened: Opened) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from attnreport.errors import one_line
 from attnreport.pixels import box_grid
 
 # A ramp has 255 steps; resampling and rounding to 8 bits may cost two of them.
@@ -84,6 +85,18 @@ def placement(make: Make, image: Image.Image) -> Placement:
     return found
 
 
+def made(make: Make, image: Image.Image, **options: Any) -> Mapping[str, Any]:
+    """Return what a processor makes of a picture with options that it may not take.
+
+    Raises:
+        UnknownGeometry: it does not take them.
+    """
+    try:
+        return make(images=image, return_tensors="pt", **options)
+    except Exception as error:  # each processor raises what it likes
+        raise UnknownGeometry(f"the processor cannot be asked: {one_line(error)}") from error
+
+
 def tool_of(make: Make) -> Any:
     """Return the image processor itself, which knows its configuration."""
     processor = getattr(make, "func", make)
@@ -114,7 +127,7 @@ def _offset(make: Make, before: int, after: int) -> int:
 
 
 def _pixels(make: Make, image: Image.Image, **options: Any) -> torch.Tensor:
-    pixels = make(images=image, return_tensors="pt", **options).get("pixel_values")
+    pixels = made(make, image, **options).get("pixel_values")
     if not isinstance(pixels, torch.Tensor) or pixels.dim() != 4 or len(pixels) != 1:
         shape = tuple(getattr(pixels, "shape", ()))
         raise UnknownGeometry(f"the processor makes pixels of shape {shape}, not one picture")

@@ -24,6 +24,7 @@ from attnreport.sources.vision_boxes import (
     TOLERANCE,
     Make,
     UnknownGeometry,
+    made,
     placement,
     ramps,
     slack,
@@ -59,7 +60,7 @@ def pixels_of(make: Make, opened: Opened, inputs: Any) -> Pixels:
 
 
 def _arrived(make: Make, opened: Opened) -> Any:
-    return make(images=ramps(*opened.image.size), return_tensors="pt", **BARE)
+    return made(make, ramps(*opened.image.size), **BARE)
 
 
 def _tiles(make: Make, opened: Opened, shape: tuple[int, ...]) -> Pixels:
@@ -81,6 +82,8 @@ def _tiles(make: Make, opened: Opened, shape: tuple[int, ...]) -> Pixels:
 def _names(regions: Sequence[tuple[float, ...]], size: tuple[int, int]) -> tuple[str, ...]:
     if len(regions) == 1:
         return ("",)
+    if all(region == regions[0] for region in regions):
+        return tuple(f"frame {place + 1}" for place in range(len(regions)))
     shares = [(x1 - x0) * (y1 - y0) / (size[0] * size[1]) for x0, y0, x1, y1 in regions]
     return tuple(
         "whole picture" if share > _WHOLE else f"tile {place + 1}"

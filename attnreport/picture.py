@@ -138,7 +138,7 @@ def read_picture(path: Path) -> Opened:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as source:
                 _check_size(path, *source.size)
-                image, notes = _upright(source)
+                image, notes = _upright(source, deep=_is_deep(content))
     except InvalidInput:
         raise
     except Image.DecompressionBombError as error:
@@ -186,7 +186,15 @@ def _guess(content: bytes) -> str:
     return "not a picture: expected PNG, JPEG or WebP"
 
 
-def _upright(source: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _is_deep(content: bytes) -> bool:
+    """Tell whether this is a PNG of 16 bits; Pillow tells of grey ones only.
+
+    Source: PNG specification, 11.2.1: the bit depth stands behind width and height of IHDR.
+    """
+    return content[:8] in _SIGNATURES and content[24:25] == b"\x10"
+
+
+def _upright(source: Image.Image, *, deep: bool) -> tuple[Image.Image, tuple[str, ...]]:
     """Return the first frame as upright RGB, and what was done to it."""
     notes = []
     frames = getattr(source, "n_frames", 1)
@@ -199,6 +207,8 @@ def _upright(source: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         notes.append("the picture was turned upright, as its EXIF orientation says")
     if turned.mode.startswith(("I", "F")):
         turned = _eight_bits(turned)
+        deep = True
+    if deep:
         notes.append("the picture's 16 bits a pixel were reduced to 8")
     if turned.has_transparency_data:
         layered = turned.convert("RGBA")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from attnreport import Attention, Axis, Position, Run
+from attnreport.cli import main
 from attnreport.errors import InvalidInput, InvalidRun
 from attnreport.picture import KEPT_SIDE, MAX_PIXELS, Picture, read_picture
 
@@ -133,6 +134,32 @@ REFUSED = {
     "bomb": (bomb(60_000), "too many pixels"),
     "jpeg start": (b"\xff\xd8\xff\xe0", ""),
 }
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_of_any_kind_are_scaled_and_said(tmp_path, kind, channels):
+    """Written by hand, as the PNG specification has it: 40,000 of 65,535 is 156 of 255."""
+    pixels = np.full((4, 5, channels), 40_000, ">u2")
+    if kind >= 4:
+        pixels[..., -1] = 65_535
+    header = struct.pack(">IIBBBBB", 5, 4, 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+    (tmp_path / "in.png").write_bytes(content + chunk(b"IEND", b""))
+    opened = read_picture(tmp_path / "in.png")
+    assert opened.image.getpixel((2, 2)) == (156, 156, 156)
+    assert opened.notes == ("the picture's 16 bits a pixel were reduced to 8",)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_command_refuses_it_in_one_line(tmp_path, capsys, case):
+    path = tmp_path / "renamed.jpg"
+    path.write_bytes(REFUSED[case][0])
+    assert main(["build", "demo:vision", str(path), "-o", str(tmp_path / "r.html")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert str(path) in err
+    assert not (tmp_path / "r.html").exists()
 
 
 @pytest.mark.parametrize("case", REFUSED)

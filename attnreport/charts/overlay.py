@@ -27,6 +27,8 @@ _STILL_PIXELS = 420
 # Perceptually even, and bright where much is looked at: it shows on white paper and on a night sky.
 _COLOUR_MAP = "matplotlib:plasma"
 _NONFINITE = "#00e5ff"
+# More than what boxes miss each other by when they are computed.
+_OVERLAP = 1.01
 # How much the full colour of a still overlay covers.
 COVER = 0.8
 
@@ -88,7 +90,16 @@ class Look:
         return (
             f"{self.who}: {share:.1%} of its attention falls on the picture; full colour stands "
             f"for {self.largest:.4f}, the largest patch"
+            + ("; patches lie over each other, so colours mix" if self.mixed else "")
         )
+
+    @property
+    def mixed(self) -> bool:
+        """Tell whether boxes lie over each other: together they have more area than is around."""
+        boxes = np.array([position.box for position in self.axis if position.box is not None])
+        around = (boxes[:, 2].max() - boxes[:, 0].min()) * (boxes[:, 3].max() - boxes[:, 1].min())
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        return bool(areas.sum() > _OVERLAP * around)
 
 
 def look_of(attention: Attention, head: int, query: int | None = None) -> Look | None:

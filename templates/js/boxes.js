@@ -15,6 +15,17 @@ export function boxAt(boxes, x, y) {
   return boxes.findIndex((box) => box && x >= box[0] && x < box[2] && y >= box[1] && y < box[3]);
 }
 
+/** Whether boxes lie over each other, as those of frames do, or of tiles and the whole: together they
+ * have more area than what is around them. @param {(Box | null)[]} boxes */
+export function overlapping(boxes) {
+  const known = /** @type {Box[]} */ (boxes.filter((box) => box));
+  if (!known.length) return false;
+  const [x0, y0] = [0, 1].map((side) => Math.min(...known.map((box) => box[side])));
+  const [x1, y1] = [2, 3].map((side) => Math.max(...known.map((box) => box[side])));
+  const sum = known.reduce((total, box) => total + (box[2] - box[0]) * (box[3] - box[1]), 0);
+  return sum > 1.01 * (x1 - x0) * (y1 - y0);
+}
+
 /** The grid that the boxes make, or null where they make none: cells of one size, none missing,
  * none twice. @param {(Box | null)[]} boxes @returns {Grid | null} */
 export function gridOf(boxes) {

@@ -1,7 +1,7 @@
 // @ts-check
 // The overlay: the picture with the attention over it, patch by patch. Patches are drawn at their
 // boxes; where boxes make an even grid, checked box by box, the map is one small picture.
-import { boxAt, gridOf } from "./boxes.js";
+import { boxAt, gridOf, overlapping } from "./boxes.js";
 import { drawn, mountChart, painted, pointIn } from "./chart.js";
 import { Colourbar } from "./colourbar.js";
 import { element, filled, made, picker } from "./dom.js";
@@ -297,6 +297,7 @@ export class Overlay {
       smooth: state.patches === "smooth",
       even: this.grid !== null,
       rounded: !this.report.exact,
+      mixed: overlapping(boxes),
     });
   }
 

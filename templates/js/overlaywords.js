@@ -9,7 +9,7 @@ import { weightText } from "./codes.js";
 /** @typedef {{
  *   shown: "queries" | "keys", name: string | null, shares: Shares, withText: boolean, heads: number,
  *   map: string, largest: number, top: number, mode: string, smooth: boolean, even: boolean,
- *   rounded: boolean,
+ *   rounded: boolean, mixed: boolean,
  * }} Told `map` is the title of what is drawn where that is no head */
 
 /** The shares of weight that contour lines go around, widest line first. */
@@ -76,7 +76,7 @@ function colourWords({ largest, top, mode }) {
 }
 
 /** @param {Told} told */
-function lineWords({ shown, map, mode, smooth, even }) {
+function lineWords({ shown, map, mode, smooth, even, mixed }) {
   const words = [];
   if (mode === "heads" && shown === "keys" && !map) {
     words.push("Behind each head: which share of its attention falls on the picture.");
@@ -87,6 +87,9 @@ function lineWords({ shown, map, mode, smooth, even }) {
       `Lines go around the fewest patches that together hold ${thick} (thick), ${middle} and ${thin} ` +
         "(thin) of what falls on the picture.",
     );
+  }
+  if (mixed) {
+    words.push("Patches lie over each other here, so colours mix: single weights stand in the table.");
   }
   if (smooth && even) {
     words.push("Smooth: between the middles of patches values are interpolated, not the model’s.");

@@ -73,6 +73,15 @@ def test_without_a_class_token_it_is_the_mean(tmp_path):
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF-")
 
 
+def test_patches_over_each_other_are_said_to_mix(tmp_path):
+    even = grid_axis(WIDTH, HEIGHT, COLUMNS, ROWS)
+    for axis, mixed in ((even, False), (replace(even, positions=even.positions * 2), True)):
+        planted_run(axis, {0: 3}).save(tmp_path / "run.safetensors")
+        source, target = tmp_path / "run.safetensors", tmp_path / "f.svg"
+        made = export(source, target, view="overlay", force=True)
+        assert ("patches lie over each other, so colours mix" in made.shown) == mixed
+
+
 def test_a_report_gives_its_axes_back(tmp_path):
     """Of two pictures one stands in the page itself, the other in the document."""
     first = grid_axis(90, 61, 7, 3)

@@ -173,3 +173,12 @@ def test_rounded_shares_are_of_a_whole_and_said_to_be_rounded(page_of):
     assert 257 * (code / (report["levels"] - 1)) ** 2 > 1
     words = page.text_content("#overlay-words")
     assert "about 99.6 % falls on the picture, about 0.4 % on special positions" in words
+
+
+def test_patches_over_each_other_are_said_to_mix(page_of):
+    """Two frames of one picture, or tiles and the whole: no colour is one weight any more."""
+    even = grid_axis(120, 80, 6, 4)
+    for axis, mixed in ((even, False), (replace(even, positions=even.positions * 2), True)):
+        page = page_of(planted_run(axis, {0: 3}), fragment="#view=overlay&query=0")
+        words = page.text_content("#overlay-words")
+        assert ("Patches lie over each other here, so colours mix" in words) == mixed

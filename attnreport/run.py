@@ -81,8 +81,8 @@ class Attention:
             ``weights`` then stands for a block of neighbouring positions, as the axes do.
         gradient: ``(head, query, key)`` float32, read-only: ∂y/∂A of the number y that
             ``Run.target`` names; None where y was not differentiated, or no gradient arrived.
-        value_norms: how long what each key sends is; None where that was not asked for, or the
-            layer's output projection was not found.
+        value_norms: how long what each key sends is; None where that was not asked for, or where
+            the ledger says why it is not known.
     """
 
     weights: Weights

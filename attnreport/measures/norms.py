@@ -87,4 +87,5 @@ def _unweighed(run: Run) -> tuple[str, ...]:
     layers = [str(each.layer) for each in run.attentions if each.value_norms is None]
     if not layers:
         return ()
-    return (f"Layer {', '.join(layers)} is left out: its output projection was not found.",)
+    where = f"Layer {', '.join(layers)}"
+    return (f"{where} is left out: the ledger says why its values were not weighed.",)

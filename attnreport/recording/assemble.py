@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from attnreport.recording.watch import Found, Watch
 
 
-_NO_PROJECTION = "no linear map of its heads' outputs followed: its values are not weighed"
-
-
 @dataclass(frozen=True)
 class Assembled:
     """Hold the parts of a Run that a watch can give."""
@@ -52,7 +49,8 @@ def assemble(watch: Watch) -> Assembled:
         calls[found.name] += 1
         entry, attention = _lay(found, len(attentions), axes, calls[found.name])
         if watch.projections is not None and attention is not None and not attention.value_norms:
-            entry = replace(entry, reason="; ".join(filter(None, (entry.reason, _NO_PROJECTION))))
+            why = f"its values are not weighed: {found.unweighed}"
+            entry = replace(entry, reason="; ".join(filter(None, (entry.reason, why))))
         ledger.append(entry)
         if attention is not None:
             attentions.append(attention)

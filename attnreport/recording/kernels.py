@@ -154,7 +154,8 @@ def _record(watch: Watch, seen: _Seen) -> None:
         found.sink = to_host(weights[..., -1])
     watch.keep(found)
     heads = layout.pick(output.transpose(1, 2))
-    watch.attended(found, Mixed(heads, output, layout.pick(value), weights[..., :keys]))
+    values, own = layout.pick(value), weights[..., :keys]
+    watch.attended(found, Mixed(heads, output, values, own, exact=not dropout))
 
 
 def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:

@@ -32,13 +32,14 @@ class Memory:
         limit: how many bytes may be kept; None for all there are.
 
     Attributes:
-        whole: how many bytes all weights together have.
+        whole: how many bytes all weights, and norms where asked for, have together.
     """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._held: list[Found] = []
         self._block = 1
+        self._norms = ""
         self.whole = 0
 
     def take(self, found: Found) -> None:
@@ -48,14 +49,26 @@ class Memory:
             return
         self._held.append(found)
         self._reduce(found)
-        while self._used() > self._limit and self._block < _COARSEST:
+        self._fit()
+
+    def grow(self, found: Found) -> None:
+        """Count the norms of an attention that was taken already."""
+        self.whole += _norms_size(found)
+        self._norms = " and norms"
+        self._fit()
+
+    def _fit(self) -> None:
+        """Reduce all alike until they take no more than is allowed."""
+        while self._limit is not None and self._used() > self._limit and self._block < _COARSEST:
             self._block *= 2
             for each in self._held:
                 self._reduce(each)
 
     def _used(self) -> int:
         return sum(
-            found.weights.nbytes + (found.reduction.nbytes if found.reduction else 0)
+            found.weights.nbytes
+            + (found.reduction.nbytes if found.reduction else 0)
+            + _norms_size(found)
             for found in self._held
         )
 
@@ -69,6 +82,8 @@ class Memory:
             with quietly(torch.from_numpy(found.weights)):
                 found.reduction = Reduction(found.weights, found.sink)
             found.weights = _NONE
+            found.value_norms = None
+            found.unweighed = "neighbouring positions are joined"
         while found.reduction.block < self._block:
             found.reduction.coarsen()
 
@@ -78,12 +93,18 @@ class Memory:
         if self._block == 1 or self._limit is None:
             return ""
         return (
-            f"All weights take {_megabytes(self.whole)}, more than the {_megabytes(self._limit)} "
-            f"allowed: every {self._block} neighbouring positions were joined to one while they "
-            f"were captured, in sequences of more than {SHORTEST}. Weights of joined keys are "
-            "added up, weights of joined queries averaged. Exact are the eight largest weights of "
-            "every row, the sums of rows and columns, and the measures that are shown."
+            f"All weights{self._norms} take {_megabytes(self.whole)}, more than the "
+            f"{_megabytes(self._limit)} allowed: every {self._block} neighbouring positions were "
+            f"joined to one while they were captured, in sequences of more than {SHORTEST}. "
+            "Weights of joined keys are added up, weights of joined queries averaged. Exact are "
+            "the eight largest weights of every row, the sums of rows and columns, and the "
+            "measures that are shown."
         )
+
+
+def _norms_size(found: Found) -> int:
+    norms = found.value_norms
+    return 0 if norms is None else norms.heads.nbytes + norms.mixed.nbytes
 
 
 def _megabytes(size: int) -> str:

@@ -20,7 +20,6 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from attnreport.recording.apart import quietly
 from attnreport.recording.gradients import Arrange, await_gradient, through_values
 from attnreport.recording.laying import Part
-from attnreport.recording.projection import weigh
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
@@ -102,11 +101,11 @@ class _Example:
         bias = None if bias is None else bias.to(joined.dtype)
         return weights, F.linear(joined, matrix.to(joined.dtype), bias)
 
-    def weigh(self, found: Found) -> None:
-        """Fill ``found.value_norms``; what torch adds to the keys is no key of the run's."""
+    def sent(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return weights and values of the sequence's own keys, and the heads' projection."""
         weights, value = self._weights_and_values()
         keys = weights.shape[-1] - len(self.extra)
-        weigh(found, weights[..., :keys], value[:, :keys], self.out[0].T)
+        return weights[..., :keys].detach(), value[:, :keys].detach(), self.out[0].T.detach()
 
     def part(self, head: int) -> torch.Tensor:
         """Return what one head adds to the output, ``(query, width)``."""
@@ -357,7 +356,9 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
     watch.keep(found)
     if watch.projections is not None and reading.one is not None:
-        reading.one.weigh(found)
+        with quietly(seen.query):
+            sent = reading.one.sent()
+        watch.projections.weigh(found, *sent)
     if reading.part is not None:
         watch.projected(found, seen.pick(seen.output), reading.part)
     if reading.gradient is not None:

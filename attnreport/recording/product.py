@@ -97,7 +97,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         values, weights = (
             layout.pick(each.expand(*lead, -1, -1)) for each in (product.values, product.weights)
         )
-        watch.attended(found, Mixed(layout.pick(product.output), watch.returned, values, weights))
+        heads, exact = layout.pick(product.output), product.clean is None
+        watch.attended(found, Mixed(heads, watch.returned, values, weights, exact))
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
 

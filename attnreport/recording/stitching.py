@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.recording.laying import Part
+from attnreport.recording.sending import put_together
 from attnreport.run import LedgerEntry
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _own(group: Sequence[Found]) -> Found | None:
     for start, part in rows:
         weights[:, row : row + part.shape[1], start : start + part.shape[2]] = part
         row += part.shape[1]
-    return _joined(group, weights, Part(first, total, int(ends[0])), Part(0, total, int(ends[0])))
+    prompt, starts = int(ends[0]), [start for start, _ in rows]
+    return _joined(group, weights, Part(first, total, prompt), Part(0, total, prompt), starts)
 
 
 def _first_row(shapes: Sequence[tuple[int, ...]]) -> int:
@@ -103,10 +105,16 @@ def _cross(group: Sequence[Found]) -> Found | None:
         return None
     weights = np.concatenate([each.weights for each in group], axis=1)
     prompt = group[0].weights.shape[1]
-    return _joined(group, weights, Part(0, weights.shape[1], prompt), None)
+    return _joined(group, weights, Part(0, weights.shape[1], prompt), None, [0] * len(group))
 
 
-def _joined(group: Sequence[Found], weights: Floats, rows: Part, columns: Part | None) -> Found:
+def _joined(
+    group: Sequence[Found],
+    weights: Floats,
+    rows: Part,
+    columns: Part | None,
+    starts: Sequence[int],
+) -> Found:
     residuals = [each.residual for each in group]
     sinks = [each.sink for each in group if each.sink is not None]
     reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
@@ -122,7 +130,8 @@ def _joined(group: Sequence[Found], weights: Floats, rows: Part, columns: Part |
         query_part=rows,
         key_part=columns,
         gradient=None,
-        value_norms=None,
+        value_norms=put_together([each.value_norms for each in group], starts, weights.shape[2]),
+        unweighed=next((each.unweighed for each in group if each.value_norms is None), ""),
     )
 
 

@@ -36,7 +36,7 @@ from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
-from attnreport.recording.streams import Stream, Streams, Tag, strongest
+from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry, ValueNorms
 
 
@@ -59,6 +59,7 @@ class Found:
         key_part: the same of the columns.
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
         value_norms: see ``Attention.value_norms``.
+        unweighed: why there are none, for the ledger, where they are asked for.
         heads: which heads of the layer were kept, where not all.
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
@@ -79,6 +80,7 @@ class Found:
     key_part: Part | None = None
     gradient: NDArray[np.float32] | None = None
     value_norms: ValueNorms | None = None
+    unweighed: str = "its heads were not followed to a projection"
     heads: list[int] | None = None
     reduction: Reduction | None = None
     query_axis: Axis | None = None
@@ -99,12 +101,14 @@ class Mixed:
         returned: the tensor that the model goes on with.
         values: ``(key head, key, width)``.
         weights: ``(head, query, key)`` that the values were multiplied by.
+        exact: whether these are the weights that are shown.
     """
 
     heads: torch.Tensor
     returned: torch.Tensor
     values: torch.Tensor
     weights: torch.Tensor
+    exact: bool = True
 
 
 class Watch(TorchFunctionMode):
@@ -142,9 +146,9 @@ class Watch(TorchFunctionMode):
         self._region_axes = RegionAxes(self.regions)
         self.example = example
         self.gradients = gradients
-        self.projections = Projections(example) if values else None
         self.selection = selection or Selection()
         self.memory = Memory(max_memory)
+        self.projections = Projections(self._learned, self.memory.grow) if values else None
         self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
         self.edges: list[GradientEdge] = []
@@ -204,9 +208,9 @@ class Watch(TorchFunctionMode):
             plain = torch_function_of(function)
         remember(self.streams, plain, args, kwargs, output)
         call = following.Called(plain, args, kwargs, output, function)
-        if self.projections is not None:
-            self.projections.look(plain, args, kwargs)
         self._record(call, tags)
+        if self.projections is not None:
+            self.projections.follow(call)
         if self.regions.active:
             follow_regions(self.regions, call)
 
@@ -306,7 +310,7 @@ class Watch(TorchFunctionMode):
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Hear what each head returned, before the model goes on with it."""
         if self.projections is not None:
-            self.projections.wait(found, mixed.heads, mixed.values, mixed.weights)
+            self.projections.begin(found, mixed)
 
     def projected(
         self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]
@@ -318,6 +322,11 @@ class Watch(TorchFunctionMode):
             output: ``(query, width)`` of the example, a view of what the model goes on with.
             part: what a head added to it.
         """
+
+    def _learned(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor is a parameter, or was made of parameters alone."""
+        stream = self.streams.of(tensor)
+        return stream is not None and stream.rank is Rank.LEARNED
 
     def miss(self, call: str, reason: str) -> None:
         """Write down why an attention that was seen gave nothing."""

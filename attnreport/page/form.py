@@ -19,7 +19,7 @@ from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.shrinking import picture_words
 from attnreport.run import Run
 
-UNREDUCED = "Nothing was rounded, pooled or left out on the way into this page."
+UNREDUCED = "No weight was rounded, pooled or left out on the way into this page."
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def test_each_reduction_is_said_in_the_page_and_by_the_report():
 def test_a_report_that_holds_all_has_no_reductions(run_of):
     report = Report(run_of())
     assert report.reductions == ()
-    assert "Nothing was rounded, pooled or left out" in notes(report.html())
+    assert "No weight was rounded, pooled or left out" in notes(report.html())
 
 
 def test_an_impossible_size_says_the_smallest(run_of):

@@ -61,7 +61,7 @@ def test_large_page_states_its_error(page_of):
 def test_small_page_says_that_it_is_exact(page_of):
     page = page_of(small_run())
     assert "exact float32 weights" in page.text_content(".how")
-    assert "Nothing was rounded, pooled or left out" in page.text_content(".notes")
+    assert "No weight was rounded, pooled or left out" in page.text_content(".notes")
 
 
 @BOTH_BROWSERS

@@ -146,7 +146,7 @@ def test_a_reduced_run_is_saved_and_drawn_and_says_so(tmp_path):
         assert before.reduced.keys == after.reduced.keys
     page = attnreport.Report(again).html()
     assert "There were too many weights to keep: every" in page
-    assert "Nothing was rounded, pooled or left out" not in page
+    assert "No weight was rounded, pooled or left out" not in page
 
 
 @pytest.mark.parametrize("joining", [rollout, flow])

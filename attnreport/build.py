@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from attnreport.errors import AttnreportError, InvalidInput, InvalidOption, one_line
+from attnreport.errors import AttnreportError, InvalidInput, InvalidOption, UserError, one_line
 from attnreport.interventions import Tell, with_ablation, with_probe
 from attnreport.run import Run
 from attnreport.sources import Request, Source, load_saved_run, open_source
@@ -97,9 +98,12 @@ def capture_run(
     except Exception as error:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise MemoryError from error
-        _blame_model(source)
+        _blame(source, torch.no_grad(), InvalidInput("cannot be called with this INPUT"))
         if wanted:
-            _blame_autograd(source)
+            alone = InvalidOption(
+                "runs only without autograd, so that no number of its output can be differentiated"
+            )
+            _blame(source, targets.differentiable(source.model), alone)
         raise AttnreportError(f"capture failed where the model alone runs: {error}") from error
     notes = (*source.provenance.notes, *([targets.WITH_AUTOGRAD] if wanted else []))
     run = recording.run(replace(source.provenance, notes=notes), target=words)
@@ -110,36 +114,19 @@ def capture_run(
 def _target(
     request: Request, source: Source, output: object, target: Target | None
 ) -> tuple[Any, str]:
-    from attnreport.sources.target import called, logits_of, named_logit  # noqa: PLC0415 - as above
+    from attnreport.sources import target as targets  # noqa: PLC0415 - as above
 
-    if target is None:
-        place, words = named_logit(request, source.call, output)
-        return logits_of(output)[place], words
-    return called(target, output), f"what {getattr(target, '__name__', 'a function')} returned"
+    if target is not None:
+        return targets.called(target, output), targets.words_of(target)
+    place, words = targets.named_logit(request, source.call, output)
+    return targets.logits_of(output)[place], words
 
 
-def _blame_model(source: Source) -> None:
-    """Run the model without capture; raise ``InvalidInput`` if it fails all by itself."""
-    import torch  # noqa: PLC0415 - as above
-
+def _blame(source: Source, mode: AbstractContextManager[object], reason: UserError) -> None:
+    """Run the model without capture; raise what ``reason`` says if it fails all by itself."""
     try:
-        with torch.no_grad():
+        with mode:
             source.model(*source.call.args, **source.call.kwargs)
     except Exception as error:
-        raise InvalidInput(
-            f"{type(source.model).__name__} cannot be called with this INPUT: {one_line(error)}"
-        ) from error
-
-
-def _blame_autograd(source: Source) -> None:
-    """Do the same with autograd on; raise ``InvalidOption`` if only that fails."""
-    from attnreport.sources.target import differentiable  # noqa: PLC0415 - as above
-
-    try:
-        with differentiable(source.model):
-            source.model(*source.call.args, **source.call.kwargs)
-    except Exception as error:
-        raise InvalidOption(
-            f"{type(source.model).__name__} runs only without autograd, so that no number of its "
-            f"output can be differentiated: {one_line(error)}"
-        ) from error
+        name = type(source.model).__name__
+        raise type(reason)(f"{name} {reason}: {one_line(error)}") from error

@@ -47,18 +47,17 @@ def with_ablation(  # noqa: PLR0913 - each is another thing, and two have names
     Raises:
         InvalidOption: nothing tells what would be better or worse.
     """
-    from attnreport.recording import Trial, ablate  # noqa: PLC0415 - torch takes seconds
-    from attnreport.sources.loss import Number, judging_number  # noqa: PLC0415 - as above
-    from attnreport.sources.target import called  # noqa: PLC0415 - as above
-
     if request.ablate is None:
         return run
+    from attnreport.recording import Trial, ablate  # noqa: PLC0415 - torch takes seconds
+    from attnreport.sources.loss import Number, judging_number  # noqa: PLC0415 - as above
+    from attnreport.sources.target import called, words_of  # noqa: PLC0415 - as above
+
     call, model = source.call, source.model
     if loss is None:
         number = judging_number(request, call, output, causal=partial(is_causal, run))
     else:
-        name = getattr(loss, "__name__", "a function")
-        number = Number(lambda found: float(called(loss, found)), f"what {name} returned", 1)
+        number = Number(lambda found: float(called(loss, found)), words_of(loss), 1)
     heads = sum(attention.heads for attention in run.attentions)
 
     def progress(done: int, total: int, seconds: float) -> None:
@@ -92,13 +91,13 @@ def with_probe(run: Run, request: Request, source: Source) -> Run:
         InvalidOption: the model does not read one sequence of token ids, or the layers that ran
             on the sequence are not those of the run.
     """
+    if request.probe is None:
+        return run
     import torch  # noqa: PLC0415 - it takes seconds
 
     from attnreport.recording import capture  # noqa: PLC0415 - as above
     from attnreport.sources.probe import repeated  # noqa: PLC0415 - as above
 
-    if request.probe is None:
-        return run
     call, period = repeated(source.call, source.model)
     with torch.no_grad(), capture(source.model, axes=call.axes) as recording:
         source.model(*call.args, **call.kwargs)

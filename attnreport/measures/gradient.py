@@ -10,7 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnreport.axis import Axis
-from attnreport.measures.joinedmap import JoinedMap, left_out_for_room, take_too_much_room
+from attnreport.measures.joinedmap import JoinedMap
+from attnreport.measures.layers import (
+    layer_maps,
+    left_out_for_room,
+    take_too_much_room,
+    without,
+)
 from attnreport.measures.registry import Description, measure
 from attnreport.measures.relevance import RELEVANCE, positive_products, relevance
 from attnreport.measures.rows import Array, nothing, rows_of
@@ -38,7 +44,7 @@ GRADIENT_ATTENTION = Description(
     source=_CHEFER + ", for one head",
     link=_LINK,
     reading="High means that y rests much on where this head looks.",
-    suits=lambda run: any(each.gradient is not None for each in run.attentions),
+    suits=lambda run: any(map(_has, run.attentions)),
     wants="gradients: give --target-class or --target-token when the model runs",
 )
 def gradient_attention(attention: Attention) -> Array:
@@ -54,13 +60,16 @@ def gradient_attention(attention: Attention) -> Array:
 
 def gradient_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return gradient × attention, a variant for each layer, for every pair of sequences."""
-    if _too_many(run):
+    if take_too_much_room(run, _has):
         return ()
-    groups: dict[tuple[Axis, Axis], list[Attention]] = {}
-    for attention in run.attentions:
-        if attention.gradient is not None:
-            groups.setdefault((attention.queries, attention.keys), []).append(attention)
-    return tuple(_gradient_map(run, group) for group in groups.values())
+    return layer_maps(
+        run,
+        "gradient_attention",
+        GRADIENT_ATTENTION,
+        lambda each: positive_products(each, each.gradient).mean(axis=0) if _has(each) else None,
+        assumed=(("y", _target(run)),),
+        notes=(_of(run), *_unreached(run)),
+    )
 
 
 def relevance_maps(run: Run, tops: Sequence[Axis]) -> tuple[JoinedMap, ...]:
@@ -70,7 +79,7 @@ def relevance_maps(run: Run, tops: Sequence[Axis]) -> tuple[JoinedMap, ...]:
     and the map says which ones they are. What each position counts for itself from the start is
     taken off, as the paper's normalisation does: beside that 1 nothing else would be seen.
     """
-    if all(each.gradient is None for each in run.attentions):
+    if not any(map(_has, run.attentions)):
         return ()
     gradients = [
         np.zeros_like(each.weights) if each.gradient is None else each.gradient
@@ -101,27 +110,11 @@ def relevance_maps(run: Run, tops: Sequence[Axis]) -> tuple[JoinedMap, ...]:
 
 def gradients_left_out(run: Run) -> tuple[str, ...]:
     """Return in whole sentences which map of the gradients a page would not carry."""
-    return (left_out_for_room(GRADIENT_ATTENTION.title),) if _too_many(run) else ()
+    return left_out_for_room(GRADIENT_ATTENTION) if take_too_much_room(run, _has) else ()
 
 
-def _gradient_map(run: Run, group: list[Attention]) -> JoinedMap:
-    values = [positive_products(each, each.gradient).mean(axis=0) for each in group]
-    return JoinedMap(
-        name="gradient_attention",
-        about=GRADIENT_ATTENTION,
-        queries=group[0].queries,
-        keys=group[0].keys,
-        choice="layer",
-        variants=tuple(str(each.layer) for each in group),
-        values=np.stack(values).astype(np.float32),
-        assumed=(("y", _target(run)),),
-        notes=(_of(run), *_unreached(run)),
-    )
-
-
-def _too_many(run: Run) -> bool:
-    found = (each.gradient for each in run.attentions if each.gradient is not None)
-    return take_too_much_room(gradient[0] for gradient in found)
+def _has(attention: Attention) -> bool:
+    return attention.gradient is not None
 
 
 def _target(run: Run) -> str:
@@ -133,10 +126,10 @@ def _of(run: Run) -> str:
 
 
 def _unreached(run: Run) -> tuple[str, ...]:
-    layers = [str(each.layer) for each in run.attentions if each.gradient is None]
+    layers = without(run, _has)
     if not layers:
         return ()
     return (
-        f"No gradient of y arrived at layer {', '.join(layers)}, which is left out: y does not "
+        f"No gradient of y arrived at layer {layers}, which is left out: y does not "
         "depend on it, or the way from there could not be followed.",
     )

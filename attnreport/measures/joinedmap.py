@@ -7,7 +7,6 @@ know. Knows nothing of how it was made or is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,6 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidMeasure
 from attnreport.measures.registry import Description
-
-# So many values, all layers together, a page carries beside the weights themselves.
-_MOST_VALUES = 1 << 21
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,16 +65,3 @@ class JoinedMap:
     def signed(self) -> bool:
         """Tell whether some values are negative: then they need colours on both sides of 0."""
         return bool((self.values < 0).any())
-
-
-def take_too_much_room(maps: Iterable[NDArray[np.float32]]) -> bool:
-    """Tell whether maps of single layers would take as much room in a page as weights do."""
-    return sum(each.size for each in maps) > _MOST_VALUES
-
-
-def left_out_for_room(title: str) -> str:
-    """Return the sentence that says so."""
-    return (
-        f"{title} of every layer was left out of this page, since it would take as much room as "
-        "the weights; the heads are ranked by it all the same, and the run holds it."
-    )

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnreport.axis import Axis
-from attnreport.measures.joinedmap import JoinedMap, left_out_for_room, take_too_much_room
+from attnreport.measures.joinedmap import JoinedMap
+from attnreport.measures.layers import (
+    layer_maps,
+    left_out_for_room,
+    take_too_much_room,
+    without,
+)
 from attnreport.measures.registry import Description, measure
 from attnreport.measures.rows import Array, nothing, rows_of
-from attnreport.run import Attention, Run, Weights
+from attnreport.run import Attention, Run
 
 _KOBAYASHI = "Kobayashi et al. 2020, Attention is Not Only a Weight, §3"
 _LINK = "https://arxiv.org/abs/2004.10102"
@@ -37,7 +42,7 @@ VALUE_WEIGHTED = Description(
     source=_KOBAYASHI,
     link=_LINK,
     reading="High means that this head adds much to what is there.",
-    suits=lambda run: any(each.value_norms is not None for each in run.attentions),
+    suits=lambda run: any(map(_has, run.attentions)),
     wants="weighed values: give --values when the model runs",
 )
 def value_weighted(attention: Attention) -> Array:
@@ -50,42 +55,29 @@ def value_weighted(attention: Attention) -> Array:
 
 def value_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return value-weighted attention, a variant for each layer, for every pair of sequences."""
-    if _too_many(run):
+    if take_too_much_room(run, _has):
         return ()
-    groups: dict[tuple[Axis, Axis], list[tuple[int, Weights]]] = {}
-    for each in run.attentions:
-        if each.value_norms is not None:
-            group = groups.setdefault((each.queries, each.keys), [])
-            group.append((each.layer, each.value_norms.mixed))
-    return tuple(
-        JoinedMap(
-            name="value_weighted",
-            about=VALUE_WEIGHTED,
-            queries=queries,
-            keys=keys,
-            choice="layer",
-            variants=tuple(str(layer) for layer, _ in group),
-            values=np.stack([mixed for _, mixed in group]).astype(np.float32),
-            assumed=(("bias of the value", "part of f"), ("bias of the output", "left out")),
-            notes=_unweighed(run),
-        )
-        for (queries, keys), group in groups.items()
+    return layer_maps(
+        run,
+        "value_weighted",
+        VALUE_WEIGHTED,
+        lambda each: None if each.value_norms is None else each.value_norms.mixed,
+        assumed=(("bias of the value", "part of f"), ("bias of the output", "left out")),
+        notes=_unweighed(run),
     )
 
 
 def values_left_out(run: Run) -> tuple[str, ...]:
     """Return in whole sentences which map of the values a page would not carry."""
-    return (left_out_for_room(VALUE_WEIGHTED.title),) if _too_many(run) else ()
+    return left_out_for_room(VALUE_WEIGHTED) if take_too_much_room(run, _has) else ()
 
 
-def _too_many(run: Run) -> bool:
-    norms = (each.value_norms for each in run.attentions)
-    return take_too_much_room(each.mixed for each in norms if each is not None)
+def _has(attention: Attention) -> bool:
+    return attention.value_norms is not None
 
 
 def _unweighed(run: Run) -> tuple[str, ...]:
-    layers = [str(each.layer) for each in run.attentions if each.value_norms is None]
+    layers = without(run, _has)
     if not layers:
         return ()
-    where = f"Layer {', '.join(layers)}"
-    return (f"{where} is left out: the ledger says why its values were not weighed.",)
+    return (f"Layer {layers} is left out: the ledger says why its values were not weighed.",)

@@ -72,12 +72,9 @@ class _Without(Watch):
 
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Write over the head, where the heads share their memory with what was returned."""
-        if not self._is_here(found):
+        if not self._is_here(found) or not mixed.in_place:
             return
-        heads, returned = mixed.heads, mixed.returned
-        if heads.untyped_storage().data_ptr() != returned.untyped_storage().data_ptr():
-            return
-        head = heads[self.place.head]  # type: ignore[union-attr]  # _is_here says there is one
+        head = mixed.heads[self.place.head]  # type: ignore[union-attr]  # _is_here says there is one
         head.copy_(head.mean(dim=0) if self.how == "mean" else torch.zeros_like(head))
         self.done = True
 

@@ -17,9 +17,9 @@ import torch
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
-from attnreport.recording.padding import array_without, padding_of, without
+from attnreport.recording.padding import padding_of, without
 from attnreport.recording.stitching import stitch
-from attnreport.run import Attention, Kind, LedgerEntry, Weights
+from attnreport.run import Attention, Kind, LedgerEntry
 
 if TYPE_CHECKING:
     from attnreport.recording.watch import Found, Watch
@@ -37,7 +37,6 @@ class Assembled:
 def assemble(watch: Watch) -> Assembled:
     """Return what a watch saw as attentions and ledger, in the order of execution."""
     attentions: list[Attention] = []
-    gradients: list[Weights | None] = []
     ledger: list[LedgerEntry] = []
     seen = stitch(watch.found)
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
@@ -54,18 +53,10 @@ def assemble(watch: Watch) -> Assembled:
         ledger.append(entry)
         if attention is not None:
             attentions.append(attention)
-            gradients.append(found.gradient)
     ledger += _not_captured(watch, ledger)
     cuts, notes = padding_of(attentions)
     return Assembled(
-        tuple(
-            without(attention, cuts)
-            if gradient is None
-            else replace(
-                without(attention, cuts), gradient=array_without(gradient, attention, cuts)
-            )
-            for gradient, attention in zip(gradients, attentions, strict=True)
-        ),
+        tuple(without(attention, cuts) for attention in attentions),
         tuple(ledger),
         (*notes, *([watch.memory.note] if watch.memory.note else [])),
     )
@@ -122,6 +113,7 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
             keys=keys,
             sink=found.sink,
             normalised=found.normalised,
+            gradient=found.gradient,
             value_norms=found.value_norms,
         )
     return attention(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,29 +77,24 @@ def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
     rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
     if rows is None and columns is None:
         return attention
-    sink, norms = attention.sink, attention.value_norms
+    kept_rows = slice(None) if rows is None else rows.keep
+    kept_columns = slice(None) if columns is None else columns.keep
+
+    def kept(array: Weights, *sides: slice) -> Weights:
+        index: tuple[Any, ...] = (..., *sides)
+        return np.ascontiguousarray(array[index])
+
+    sink, gradient, norms = attention.sink, attention.gradient, attention.value_norms
     return replace(
         attention,
-        value_norms=None if norms is None else _norms_without(norms, rows, columns),
-        weights=array_without(attention.weights, attention, cuts),
+        weights=kept(attention.weights, kept_rows, kept_columns),
         queries=attention.queries if rows is None else rows.axis,
         keys=attention.keys if columns is None else columns.axis,
-        sink=sink if sink is None or rows is None else np.ascontiguousarray(sink[:, rows.keep]),
+        sink=None if sink is None else kept(sink, kept_rows),
+        gradient=None if gradient is None else kept(gradient, kept_rows, kept_columns),
+        value_norms=None
+        if norms is None
+        else ValueNorms(
+            kept(norms.heads, kept_columns), kept(norms.mixed, kept_rows, kept_columns)
+        ),
     )
-
-
-def _norms_without(norms: ValueNorms, rows: Cut | None, columns: Cut | None) -> ValueNorms:
-    kept_rows = slice(None) if rows is None else rows.keep
-    kept_columns = slice(None) if columns is None else columns.keep
-    return ValueNorms(
-        np.ascontiguousarray(norms.heads[:, kept_columns]),
-        np.ascontiguousarray(norms.mixed[kept_rows, kept_columns]),
-    )
-
-
-def array_without(array: Weights, attention: Attention, cuts: Mapping[Axis, Cut]) -> Weights:
-    """Return ``(head, query, key)`` without what is cut from the attention it belongs to."""
-    rows, columns = cuts.get(attention.queries), cuts.get(attention.keys)
-    kept_rows = slice(None) if rows is None else rows.keep
-    kept_columns = slice(None) if columns is None else columns.keep
-    return np.ascontiguousarray(array[:, kept_rows, kept_columns])

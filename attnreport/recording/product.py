@@ -76,7 +76,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
             watch.miss(origin.call, layout)
         return
     with quietly(product.weights):
-        shown, residual = _computed(product, layout)
+        mixed = _mixed(watch, product, layout)
+        shown, residual = _computed(product, layout, mixed)
         sums = shown.to(torch.promote_types(shown.dtype, torch.float32)).sum(dim=-1)
     found = Found(
         name=name,
@@ -93,12 +94,7 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     _judge_rows(found, followed, sums)
     watch.keep(found)
     if isinstance(watch.returned, torch.Tensor):
-        lead = product.output.shape[:-2]
-        values, weights = (
-            layout.pick(each.expand(*lead, -1, -1)) for each in (product.values, product.weights)
-        )
-        heads, exact = layout.pick(product.output), product.clean is None
-        watch.attended(found, Mixed(heads, watch.returned, values, weights, exact))
+        watch.attended(found, mixed)
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
 
@@ -154,15 +150,24 @@ def _await_gradient(watch: Watch, found: Found, product: Matrices, layout: Layou
         )
 
 
-def _computed(product: Matrices, layout: Layout) -> tuple[torch.Tensor, float | None]:
-    """Return the weights of one example, and how well they reproduce the output."""
+def _mixed(watch: Watch, product: Matrices, layout: Layout) -> Mixed:
+    """Return the example's part of a product."""
     lead = product.output.shape[:-2]
+    values, weights = (
+        layout.pick(each.expand(*lead, -1, -1)) for each in (product.values, product.weights)
+    )
+    heads = layout.pick(product.output)
+    return Mixed(heads, watch.returned, values, weights, exact=product.clean is None)
+
+
+def _computed(product: Matrices, layout: Layout, mixed: Mixed) -> tuple[torch.Tensor, float | None]:
+    """Return the weights of one example, and how well they reproduce the output."""
     if product.clean is not None:
+        lead = product.output.shape[:-2]
         return layout.pick(product.clean.expand(*lead, -1, -1)), None
-    shown = layout.pick(product.weights.expand(*lead, -1, -1))
-    values, output = layout.pick(product.values.expand(*lead, -1, -1)), layout.pick(product.output)
-    precise = torch.promote_types(shown.dtype, torch.float32)
-    return shown, distance(mix(shown.to(precise), values), output)
+    precise = torch.promote_types(mixed.weights.dtype, torch.float32)
+    again = mix(mixed.weights.to(precise), mixed.values)
+    return mixed.weights, distance(again, mixed.heads)
 
 
 def _judge_rows(found: Found, followed: Followed, sums: torch.Tensor) -> None:

@@ -110,6 +110,12 @@ class Mixed:
     weights: torch.Tensor
     exact: bool = True
 
+    @property
+    def in_place(self) -> bool:
+        """Tell whether writing to ``heads`` writes to what the model goes on with."""
+        storages = (each.untyped_storage() for each in (self.heads, self.returned))
+        return len({storage.data_ptr() for storage in storages}) == 1
+
 
 class Watch(TorchFunctionMode):
     """Watch one model in one thread.

@@ -39,12 +39,12 @@ class Request:
         target_class: the class whose logit is differentiated, by name, number or ``"predicted"``.
         target_token: the token whose logit is differentiated, as text, as ``"id:NUMBER"`` or
             ``"predicted"``.
-        ablate: what stands in for each head's output, one at a time, to see what the head matters:
-            ``"zero"`` or ``"mean"``; None to leave that.
-        values: whether it is weighed how long the vectors are that heads add up.
-        probe: ``"induction"`` for another run, on a random sequence that is repeated.
         target_position: which position's logits ``target_token`` is read from; None for where it is
             written in a target, the last mask, or the last position.
+        ablate: what stands in for each head's output, one at a time, to see what the head matters:
+            ``"zero"`` or ``"mean"``; None to leave that.
+        probe: ``"induction"`` for another run, on a random sequence that is repeated.
+        values: whether it is weighed how long the vectors are that heads add up.
     """
 
     model: str

@@ -101,6 +101,11 @@ def called(target: Target, output: object) -> torch.Tensor:
         raise InvalidOption(f"the target raised {one_line(error)}") from error
 
 
+def words_of(target: Target) -> str:
+    """Return what a number is called that the user's function makes."""
+    return f"what {getattr(target, '__name__', 'a function')} returned"
+
+
 def named_logit(request: Request, call: Call, output: object) -> tuple[Place, str]:
     """Return where among the logits the one is that the request names, and its words.
 
@@ -138,9 +143,9 @@ def _class_place(wanted: str, call: Call, logits: torch.Tensor) -> tuple[Place, 
     count = logits.shape[1]
     names = call.classes if len(call.classes) == count else ()
     number = _class_number(wanted, names, logits)
-    called = f"class {number}" + (f" (“{names[number]}”)" if names else "")
+    name = f" (“{names[number]}”)" if names else ""
     said = ", which the model predicts" if number == int(logits[0].argmax()) else ""
-    return (0, number), f"the logit of {called}{said}"
+    return (0, number), f"the logit of class {number}{name}{said}"
 
 
 def _class_number(wanted: str, names: tuple[str, ...], logits: torch.Tensor) -> int:
@@ -174,12 +179,8 @@ def _token_place(request: Request, call: Call, logits: torch.Tensor) -> tuple[Pl
     best = int(row.argmax())
     number = best if asked is None else asked
     said = ", which the model predicts there" if number == best else ""
-    where = _position(call, place, length)
-    return (
-        0,
-        place,
-        number,
-    ), f"the logit of token {_named(call, number)} at position {where}{said}"
+    token, where = _named(call, number), _position(call, place, length)
+    return (0, place, number), f"the logit of token {token} at position {where}{said}"
 
 
 def _row(request: Request, call: Call, token: int | None, length: int) -> int:

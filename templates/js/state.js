@@ -5,13 +5,14 @@ import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
 /** @typedef {[number, number] | null} Window first and last place shown along a side */
-/** @typedef {{view: string, sort: string, tiles: "sorted" | "chart", atLeast: number, layer: number, heads: number[], combine: Combine,
+/** @typedef {{view: string, sort: string, tiles: "sorted" | "chart", atLeast: number,
+ *   layer: number, heads: number[], combine: Combine,
  *   scale: import("./scale.js").ScaleName, range: import("./scale.js").RangeName,
  *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
  *   order: "position" | "weight", rowOrder: "position" | "focus",
  *   look: "to" | "from", graph: "sides" | "arcs", mode: "over" | "contours" | "beside" | "heads",
- *   full: "largest" | "fixed", patches: "exact" | "smooth", opacity: number, edges: number, least: number,
- *   query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
+ *   full: "largest" | "fixed", patches: "exact" | "smooth", opacity: number, edges: number,
+ *   least: number, query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
  * the place on the √ scale, in hundredths, of the smallest weight that becomes a line; `atLeast` how

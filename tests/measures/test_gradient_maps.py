@@ -11,7 +11,7 @@ from measure_cases import cross_attention, encoder_decoder, stack, text_axis
 from attnreport import Run
 from attnreport.errors import InvalidMeasure, InvalidRun
 from attnreport.heads import ranked
-from attnreport.measures import all_head_scores, joined_maps, joinedmap, left_out, relevance
+from attnreport.measures import all_head_scores, joined_maps, layers, left_out, relevance
 
 
 def with_gradients(run, *, without=(), seed=0):
@@ -111,7 +111,7 @@ def test_a_run_without_gradients_has_neither_map_nor_score():
 
 def test_what_would_take_too_much_room_is_left_out_and_said(monkeypatch):
     run = with_gradients(stack())
-    monkeypatch.setattr(joinedmap, "_MOST_VALUES", 299)
+    monkeypatch.setattr(layers, "_MOST_VALUES", 299)
     assert not maps_called(run, "gradient_attention")
     assert maps_called(run, "relevance")
     assert any("Gradient × attention" in sentence for sentence in left_out(run))

@@ -10,7 +10,7 @@ from measure_cases import stack
 
 from attnreport.errors import InvalidMeasure, InvalidRun
 from attnreport.heads import ranked
-from attnreport.measures import all_head_scores, joined_maps, joinedmap, left_out
+from attnreport.measures import all_head_scores, joined_maps, layers, left_out
 from attnreport.run import ValueNorms
 
 
@@ -61,7 +61,7 @@ def test_a_run_without_norms_has_neither_map_nor_score(monkeypatch):
     assert "value_weighted" not in all_head_scores(stack())
     with pytest.raises(InvalidMeasure, match="--values"):
         ranked(stack(), "value_weighted")
-    monkeypatch.setattr(joinedmap, "_MOST_VALUES", 299)
+    monkeypatch.setattr(layers, "_MOST_VALUES", 299)
     assert not maps_of(with_norms(stack()))
     assert any("Value-weighted" in sentence for sentence in left_out(with_norms(stack())))
 

@@ -45,7 +45,8 @@ def with_ablation(  # noqa: PLR0913 - each is another thing, and two have names
         tell: hears of the cost before the heads' runs, and of the progress.
 
     Raises:
-        InvalidOption: nothing tells what would be better or worse.
+        InvalidOption: nothing tells what would be better or worse, or only weights would that were
+            joined.
     """
     if request.ablate is None:
         return run
@@ -114,7 +115,17 @@ def with_probe(run: Run, request: Request, source: Source) -> Run:
 
 
 def is_causal(run: Run, axis: Axis) -> bool:
-    """Tell whether every position of a sequence looks at itself and what is before it alone."""
+    """Tell whether every position of a sequence looks at itself and what is before it alone.
+
+    Raises:
+        InvalidOption: positions were joined while the run was captured, so that nobody can tell.
+    """
+    if any(each.reduced is not None for each in run.attentions):
+        raise InvalidOption(
+            "--ablate cannot tell whether text is read from left to right after positions were "
+            "joined to save memory; allow more with --max-memory, or name what counts with "
+            "--target-token"
+        )
     own = [each for each in run.attentions if each.queries == axis == each.keys]
     return bool(own) and not any(np.triu(each.weights, 1).any() for each in own)
 

@@ -165,6 +165,10 @@ def test_the_command_line_states_the_cost_first_and_ranks():
     ("request_", "message"),
     [
         (
+            Request("demo:text", 4 * REPEATS, ablate="zero", max_memory=300_000),
+            "after positions were joined to save memory",
+        ),
+        (
             Request("demo:translate", "3/5/21", probe="induction"),
             "this call has 2 sequences, 2 of them token ids",
         ),

@@ -37,11 +37,12 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Say which head: the module, which of its calls, and the head's number."""
+    """Say which head: the module, which of its calls, the head's number, and of how many kept."""
 
     name: str
     call: int
     head: int
+    heads: int
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,20 @@ class Ablated:
 class _Without(Watch):
     """Watch a model, and write over one head's output on the way."""
 
-    def __init__(self, model: torch.nn.Module, axes: Axes, place: Place | None, how: How) -> None:
+    def __init__(self, trial: Trial, place: Place | None) -> None:
         only = None if place is None else [glob.escape(place.name)]
-        super().__init__(model, axes, 0, selection=Selection(only))
-        self.place, self.how = place, how
+        selection = Selection(only, trial.heads)
+        super().__init__(trial.model, trial.axes, trial.example, selection=selection)
+        self.place, self.how = place, trial.how
         self.calls: Counter[str] = Counter()
         self.done = False
 
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Write over the head, where the heads share their memory with what was returned."""
-        if not self._is_here(found) or not mixed.in_place:
+        number = self._head_here(found)
+        if number is None or not mixed.in_place:
             return
-        head = mixed.heads[self.place.head]  # type: ignore[union-attr]  # _is_here says there is one
+        head = mixed.heads[number]
         head.copy_(head.mean(dim=0) if self.how == "mean" else torch.zeros_like(head))
         self.done = True
 
@@ -82,17 +85,27 @@ class _Without(Watch):
         self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]
     ) -> None:
         """Take away what the head added to a sum over heads that was formed already."""
-        if not self._is_here(found):
+        number = self._head_here(found)
+        if number is None:
             return
-        added = part(self.place.head)  # type: ignore[union-attr]  # as above
+        added = part(number)
         left = added.mean(dim=0) if self.how == "mean" else 0
         output.sub_((added - left).to(output.dtype))
         self.done = True
 
-    def _is_here(self, found: Found) -> bool:
+    def _head_here(self, found: Found) -> int | None:
+        """Return the number of the head in the layer, or None where it is another attention.
+
+        Nor is it the same one where another number of heads was kept than the run has.
+        """
         call = self.calls[found.name]
         self.calls[found.name] += 1
-        return self.place is not None and (found.name, call) == (self.place.name, self.place.call)
+        place = self.place
+        if place is None or (found.name, call) != (place.name, place.call):
+            return None
+        if found.shape[0] != place.heads:
+            return None
+        return place.head if found.heads is None else found.heads[place.head]
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,8 @@ class Trial:
         call: calls the model, the same way every time, and returns its output.
         number: what is read from the output, e.g. a loss.
         how: ``"zero"``, or ``"mean"`` for the head's own mean over the queries.
+        example: which example of a batch, as the run's capture was given it.
+        heads: which heads were kept, as the run's capture was given them; None for all.
     """
 
     model: torch.nn.Module
@@ -112,10 +127,12 @@ class Trial:
     call: Callable[[], object]
     number: Callable[[Any], float]
     how: How
+    example: int = 0
+    heads: Sequence[int] | None = None
 
     def without(self, place: Place | None) -> float:
         """Return the number without a head, or as it is; NaN if the head was not taken out."""
-        watch = _Without(self.model, self.axes, place, self.how)
+        watch = _Without(self, place)
         with torch.no_grad(), _fused_paths_closed(), unseen_by_fast_paths(Watch):
             with kernels_seen_by(watch), watch:
                 output = self.call()
@@ -155,7 +172,8 @@ def _places(run: Run) -> Iterator[tuple[int, Place]]:
     calls: Counter[str] = Counter()
     for attention in run.attentions:
         for head in range(attention.heads):
-            yield attention.layer, Place(attention.name, calls[attention.name], head)
+            call = calls[attention.name]
+            yield attention.layer, Place(attention.name, call, head, attention.heads)
         calls[attention.name] += 1
 
 

@@ -201,6 +201,34 @@ def test_heads_that_do_not_come_by_again_have_no_number(hidden):
     assert len(found.untouched) == 1
 
 
+def test_chosen_heads_of_a_chosen_example(hidden):
+    model = Attend("sdpa")
+    both = torch.cat((hidden, hidden.flip(1) * 2))
+    with torch.no_grad(), attnreport.capture(model, heads=[2], example=1) as recording:
+        model(both)
+    run = recording.run()
+
+    def ablated_with(**options):
+        trial = Trial(
+            model,
+            (),
+            call=lambda: model(both),
+            number=lambda output: number(output[1]),
+            how="zero",
+            **options,
+        )
+        return ablate(run, trial)
+
+    with torch.no_grad():
+        expected = number(Attend("sdpa", 2)(both)[1])
+        plain = number(model(both)[1])
+    found = ablated_with(heads=[2], example=1)
+    assert expected != plain == found.before
+    np.testing.assert_array_equal(found.after[0], [expected])
+    # Without the choice the layer has three heads and the run one: none is taken for another.
+    assert np.isnan(ablated_with(example=1).after[0]).all()
+
+
 def test_an_error_leaves_everything_as_it_was(hidden):
     model = Attend("sdpa")
     with torch.no_grad(), attnreport.capture(model) as recording:

@@ -15,7 +15,6 @@ from jinja2 import nodes
 import attnreport
 from attnreport.page.context import PageContext
 from attnreport.page.pack import PackedLayer
-from attnreport.page.page import Script
 
 PACKAGE = Path(attnreport.__file__).parent
 TEMPLATES = PACKAGE / "templates"
@@ -25,7 +24,7 @@ PARTS = sorted(TEMPLATES.glob("**/*.jinja"))
 SCRIPTS = sorted(TEMPLATES.glob("js/*.js"))
 
 # What the templates are given, by name; what render() makes itself are strings.
-GIVEN = {"page": PageContext, "scripts": tuple[Script, ...], "style": str, "policy": str}
+GIVEN = {"page": PageContext, "vega": str, "script": str, "style": str, "policy": str}
 WHOLE = {PackedLayer}  # handed on as one JSON script
 
 _MARKUP = re.compile(

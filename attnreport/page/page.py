@@ -28,18 +28,10 @@ from attnreport.page.joining import joined_run
 from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
 from attnreport.page.shrinking import shrunk_run
-from attnreport.page.vega import bundle
+from attnreport.page.vega import bundle, packed_bundle
 from attnreport.run import Run
 
 _STYLES = ("theme.css", "page.css")
-
-
-@dataclass(frozen=True)
-class Script:
-    """Hold one script of the page, ready to stand between its tags."""
-
-    source: Markup
-    module: bool
 
 
 @dataclass(frozen=True)
@@ -63,12 +55,12 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
         OutputError: even the smallest page of this run takes more.
     """
     with unchecked():
-        run = shrunk_run(run, max_size - len(bundle()))
+        run = shrunk_run(run, max_size - len(packed_bundle()))
         measured = MeasuredRun.of(run)
         place = (layer, head)
         for block in _blocks(run):
             drawn = joined_run(run, block)
-            room = max_size - len(bundle())
+            room = max_size - len(packed_bundle())
             while packed := pack(drawn, room, frugal=block == 1):
                 form = Form(drawn, packed, block)
                 html = _html(context(measured, form, place, attnreport.__version__))
@@ -103,16 +95,17 @@ def _blocks(run: Run) -> Iterator[int]:
 
 
 def _html(page: PageContext) -> str:
-    scripts = (_script(bundle(), module=False), _script(_own_script(), module=True))
+    script = _script(_own_script())
     style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
     html: str = (
         _environment()
         .get_template("report.html.jinja")
         .render(
             page=page,
-            scripts=scripts,
+            vega=packed_bundle(),
+            script=script,
             style=style,
-            policy=_policy([script.source for script in scripts], style),
+            policy=_policy([bundle(), script], style),
         )
     )
     return html
@@ -131,7 +124,7 @@ def picture(svg: str) -> Markup:
     return Markup(svg)  # noqa: S704 - tested with hostile labels
 
 
-def _policy(scripts: list[Markup], style: Markup) -> str:
+def _policy(scripts: list[str], style: Markup) -> str:
     allowed = " ".join(_hash(script) for script in scripts)
     return "; ".join(
         (
@@ -152,10 +145,10 @@ def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _script(source: str, *, module: bool) -> Script:
+def _script(source: str) -> Markup:
     # In a string or a comment `<\/script` means the same to JavaScript, and nothing to HTML.
     safe = source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    return Script(Markup(safe), module)  # noqa: S704 - our own files and vl-convert's
+    return Markup(safe)  # noqa: S704 - our own files
 
 
 def _own_script() -> str:

@@ -39,7 +39,7 @@ def reports(small, large, tmp_path_factory):
     Report(large).save(folder / "large.html")
     finest = (folder / "large.html").stat().st_size
     Report(large, max_size=int(0.92 * finest)).save(folder / "coarse.html")
-    Report(large, max_size=1_250_000).save(folder / "joined.html")
+    Report(large, max_size=1_050_000).save(folder / "joined.html")
     small.save(folder / "small.safetensors")
     return folder
 

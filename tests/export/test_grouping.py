@@ -123,7 +123,7 @@ def test_the_page_says_what_boxes_were_made(page_of):
     axis = axis_of(SPECIALS[0], *patches(16, 16))
     weights = softmax((4, 257, 257), 0)
     attentions = [Attention(weights, f"{nth}", nth, "self", axis, axis) for nth in range(2)]
-    report = Report(Run(tuple(attentions)), max_size=1_300_000)
+    report = Report(Run(tuple(attentions)), max_size=800_000)
     (said,) = (words for words in report.reductions if "joined" in words)
     assert "neighbouring positions of a kind were joined to one" in said
     assert "patches in boxes of 1 × 2; special positions stay alone" in said

@@ -15,7 +15,7 @@ from runs import softmax
 from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.cli import main
 from attnreport.errors import InvalidRun
-from attnreport.page.vega import bundle
+from attnreport.page.vega import packed_bundle
 from attnreport.picture import Picture
 
 
@@ -60,10 +60,10 @@ def test_pictures_take_a_quarter_of_what_is_left_at_most(count):
     images = [noise(600 + nth, 500) for nth in range(count)]
     whole = Report(run_of(*images)).html()
     assert carried(whole)[1] > 300_000
-    report = Report(run_of(*images), max_size=1_400_000)
+    report = Report(run_of(*images), max_size=850_000)
     shown, characters = carried(report.html())
-    assert len(report.html().encode()) <= 1_400_000
-    left = 1_400_000 - len(bundle())
+    assert len(report.html().encode()) <= 850_000
+    left = 850_000 - len(packed_bundle())
     assert 0.5 * left / 4 < characters <= left / 4
     for image in shown:
         assert image.width < 600
@@ -74,7 +74,7 @@ def test_pictures_take_a_quarter_of_what_is_left_at_most(count):
 
 
 def test_places_stay_where_they_were(page_of):
-    report = Report(run_of(noise(600, 500)), max_size=1_400_000)
+    report = Report(run_of(noise(600, 500)), max_size=850_000)
     page = page_of(report.html(), fragment="#view=overlay&query=0")
     document = json.loads(page.text_content("#document"))
     assert document["places"][0]["boxes"][1:] == [[0, 0, 300, 500], [300, 0, 600, 500]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from browser import BOTH_BROWSERS, Watch
 
+from attnreport import Report
+
 pytestmark = BOTH_BROWSERS
 
 
@@ -43,3 +45,38 @@ def test_the_watch_sees_a_broken_policy(browser, tmp_path):
     watch = Watch(browser)
     watch.open(path, ready=False)
     assert any(seen.startswith("style-src") for seen in watch.close())
+
+
+_ADD_SCRIPT = """() => {
+  const script = document.createElement("script");
+  try {
+    script.textContent = "window.__ran = true";
+    document.head.append(script);
+  } catch (error) {
+    return error.name; // Trusted Types refuse the text itself
+  }
+  return String(window.__ran ?? "refused");
+}"""
+
+
+def test_no_script_gets_in_the_way_that_vega_does(browser, run_of, tmp_path):
+    path = tmp_path / "report.html"
+    Report(run_of()).save(path)
+    watch = Watch(browser)
+    page = watch.open(path)
+    assert page.evaluate("typeof vegaEmbed") == "function"
+    assert page.evaluate(_ADD_SCRIPT) in {"TypeError", "refused"}
+    watch.close()
+
+
+def test_still_pictures_stay_where_vega_is_damaged(browser, run_of, tmp_path):
+    html = Report(run_of()).html()
+    start = html.index('id="vega">"') + len('id="vega">"') + 1000
+    path = tmp_path / "damaged.html"
+    path.write_text(html[:start] + "AAAAAAAA" + html[start + 8 :], encoding="utf-8")
+    watch = Watch(browser)
+    page = watch.open(path, ready=False)
+    page.wait_for_timeout(300)
+    assert page.is_visible("#heatmap-still svg")
+    assert not page.is_visible("#heatmap-live")
+    assert any(seen.startswith("error: ") for seen in watch.close())

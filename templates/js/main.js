@@ -54,7 +54,9 @@ function listenToWindow(page) {
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement;
-    if (typing || event.altKey || event.ctrlKey || event.metaKey) return;
+    const off = !(/** @type {HTMLInputElement} */ (element("keys-on")).checked);
+    if (off || typing || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (document.querySelector("dialog[open]")) return; // what lies behind it cannot be seen
     if (event.key === "?") openHelp();
     if (event.key === "/") {
       event.preventDefault(); // the browser's own search would open

@@ -19,6 +19,7 @@ from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
 from attnreport.recording.stitching import stitch
+from attnreport.recording.weightless import kind_of
 from attnreport.run import Attention, Kind, LedgerEntry
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _kind(found: Found) -> Kind:
 def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     """Return a line for everything that looks like attention and gave nothing."""
     entries = [
-        LedgerEntry(origin.name, origin.call, None, f"its result went into {origin.lost}")
+        LedgerEntry(origin.name, origin.call, None, _lost(watch, origin.name, origin.lost))
         for origin in watch.origins
         if origin.lost and not origin.used and origin.name is not None and len(origin.shape) > 2
     ]
@@ -152,10 +153,18 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
     ]
     names = [entry.name for entry in (*ledger, *entries)]
     entries += [
-        LedgerEntry(path, kind, None, "it ran, and no attention weights were seen in it")
-        for path, kind in watch.names.silent(names)
+        LedgerEntry(path, kind, None, _unseen(kind)) for path, kind in watch.names.silent(names)
     ]
     if watch.outside:
         reason = f"{watch.outside} computations of attention outside the model's modules"
         entries.append(LedgerEntry("", "outside the model", None, reason))
     return entries
+
+
+def _lost(watch: Watch, name: str, function: str) -> str:
+    words = kind_of(watch.names.class_of(name))
+    return "; ".join(filter(None, (words, f"its result went into {function}")))
+
+
+def _unseen(kind: str) -> str:
+    return kind_of(kind) or "it ran, and no attention weights were seen in it"

@@ -222,6 +222,8 @@ class Product:
             record(watch, call, self)
         elif call.function is torch.Tensor.contiguous:
             start(watch, call.output, self)
+        elif self.followed.origin.normalised:
+            self.followed.origin.lost = f"a product, and that into {name_of(call.function)}"
 
 
 SUMS: dict[Any, Callable[[Watch, Called, Product], None]] = {}

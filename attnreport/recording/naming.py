@@ -13,11 +13,12 @@ from types import FrameType
 import torch
 
 from attnreport.recording.exported import step_path
+from attnreport.recording.weightless import kind_of
 
 _LOCALS = ("self", "module")
 _ATTENTION_WORDS = ("attention", "attn")
 # A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
-_OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool")
+_OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool", "layerscale")
 # Small parts that some models put under such a path.
 _OTHER_CLASSES = ("conv", "gate", "bottleneck", "hyper")
 
@@ -57,6 +58,10 @@ class Names:
         module: torch.nn.Module = self._modules[path]
         return module
 
+    def class_of(self, path: str) -> str:
+        """Return what the class of this module is called; empty for a step of a program."""
+        return type(self._modules[path]).__name__ if path in self._modules else ""
+
     def says_attention(self, path: str) -> bool:
         """Tell whether this module, or one it is part of, is called attention."""
         parts = path.split(".")
@@ -69,18 +74,23 @@ class Names:
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
 
-        Only the outermost of nested ones. ``seen`` holds the paths of everything in the ledger.
+        Of nested ones the innermost whose class says what it is, else the outermost. ``seen`` holds
+        the paths of everything in the ledger.
         """
         spoken = set(seen)
-        reported: list[str] = []
-        for path, module in self._modules.items():
-            if not _is_called_attention(path, module) or not self._ran(path):
-                continue
-            if any(_related(path, other) for other in spoken):
-                continue
-            if not any(_within(path, other) for other in reported):
+        ran = {
+            path: type(module).__name__
+            for path, module in self._modules.items()
+            if self._ran(path) and not any(_related(path, other) for other in spoken)
+        }
+        known = [path for path, kind in ran.items() if kind_of(kind)]
+        reported = [x for x in known if not any(x != y and _within(y, x) for y in known)]
+        for path in ran:
+            if not any(_related(path, other) for other in reported) and _is_called_attention(
+                path, self._modules[path]
+            ):
                 reported.append(path)
-                yield path, type(module).__name__
+        yield from ((path, ran[path]) for path in ran if path in reported)
 
     def _ran(self, path: str) -> bool:
         return any(_within(other, path) for other in self.executed)

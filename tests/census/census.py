@@ -4,8 +4,8 @@
 
 Each architecture that can be built offline with tiny sizes runs three times: plain, captured, and
 with eager ``output_attentions``. The table says whether the output stayed bit-identical, how many
-attentions were found, how many of those that eager returns are among them, and what the ledger
-says of the rest.
+attentions were found, and of each tensor that eager returns whether it is among them, is another
+number, is named in the ledger, or was missed in silence.
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import numpy as np
 import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 import contextlib
 
+import timm_beside_cpu_torch
 import tiny
+from against_eager import TOLERANCE, Returned, judge, returned_by_eager
 
 import attnreport
 
 SECONDS = 60
-TOLERANCE = 2e-6
 
 
 @dataclass
@@ -51,9 +53,13 @@ class Row:
         identical: whether the captured output is bit-identical to the plain one.
         found: attentions in the run.
         eager: attention tensors that eager returns.
-        matched: how many of those the run holds within the tolerance.
+        held: how many of those the run holds within the tolerance.
+        differs: how many it has from the same module, with other numbers.
+        named: how many it does not have, and the ledger says why.
+        silent: how many it neither has nor names.
         unchecked: attentions whose residual is above the tolerance or missing.
         missed: what the ledger says was not captured.
+        details: where eager and the run are not the same, by module.
     """
 
     name: str
@@ -61,9 +67,13 @@ class Row:
     identical: bool = False
     found: int = 0
     eager: int = 0
-    matched: int = 0
+    held: int = 0
+    differs: int = 0
+    named: int = 0
+    silent: int = 0
     unchecked: int = 0
     missed: str = ""
+    details: str = ""
 
 
 def examine(name: str) -> Row:
@@ -92,7 +102,7 @@ def _fill(row: Row) -> None:
     with torch.no_grad():
         torch.manual_seed(2)
         with attnreport.capture(model) as recording:
-            output = list(tensors(model(**call)))
+            output = list(tensors(model(**copy.deepcopy(call))))
     row.identical = len(plain) == len(output) and all(map(same, plain, output))
     run = None
     with contextlib.suppress(attnreport.AttentionNotFound):
@@ -100,26 +110,37 @@ def _fill(row: Row) -> None:
     held = run.attentions if run else ()
     row.found = len(held)
     row.unchecked = sum(not attention.checked for attention in held)
-    reasons = collections.Counter(
+    row.missed = _counted(
         f"{entry.call}: {entry.reason}" for entry in recording.ledger if not entry.captured
     )
-    row.missed = "; ".join(f"{count}× {reason}" for reason, count in reasons.items())
-    expected = list(_eager(config, call))
-    row.eager = len(expected)
-    row.matched = sum(any(_equal(weights, a.weights) for a in held) for weights in expected)
+    verdicts = [judge(each, held, recording.ledger) for each in _eager(config, call)]
+    row.eager = len(verdicts)
+    kinds = collections.Counter(verdict.kind for verdict in verdicts)
+    row.held, row.differs = kinds["held"], kinds["differs"]
+    row.named, row.silent = kinds["named"], kinds["silent"]
+    row.details = _counted(f"{x.kind}: {x.words}" for x in verdicts if x.kind != "held")
 
 
-def _working(name: str) -> tuple[Any, Any, dict[str, torch.Tensor], list[torch.Tensor]]:
+def _counted(words: Iterator[str]) -> str:
+    return "; ".join(f"{count}× {each}" for each, count in collections.Counter(words).items())
+
+
+def _working(name: str) -> tuple[Any, Any, dict[str, Any], list[torch.Tensor]]:
     """Return the first variant that runs plain: its config, model, call and output."""
     first: Exception | None = None
     for sizes in tiny.VARIANTS:
         try:
             config = tiny.config_of(name, sizes)
             model = tiny.build(copy.deepcopy(config), None)
-            call = tiny.call_of(model)
-            with torch.no_grad():
-                torch.manual_seed(2)
-                return config, model, call, list(tensors(model(**call)))
+            for call in tiny.calls_of(model):
+                try:
+                    with torch.no_grad():
+                        torch.manual_seed(2)
+                        return config, model, call, list(tensors(model(**copy.deepcopy(call))))
+                except TimeoutError:
+                    raise
+                except Exception as error:
+                    first = first or error
         except TimeoutError:
             raise
         except Exception as error:
@@ -128,23 +149,18 @@ def _working(name: str) -> tuple[Any, Any, dict[str, torch.Tensor], list[torch.T
     raise first
 
 
-def _eager(config: Any, call: dict[str, torch.Tensor]) -> Iterator[torch.Tensor]:
+def _eager(config: Any, call: dict[str, torch.Tensor]) -> list[Returned]:
     try:
         model = tiny.build(copy.deepcopy(config), "eager")
         with torch.no_grad():
             torch.manual_seed(2)
-            output = model(**call, output_attentions=True)
-    except (ValueError, TypeError):
-        return
-    for name in output:
-        if "attentions" in name:
-            yield from (x for x in tensors(output[name]) if x.dim() == 4)
-
-
-def _equal(weights: torch.Tensor, held: np.ndarray) -> bool:
-    if weights[0].shape != held.shape:
-        return False
-    return bool(np.nanmax(np.abs(weights[0].float().numpy() - held), initial=0) <= TOLERANCE)
+            return returned_by_eager(
+                model, lambda: model(**copy.deepcopy(call), output_attentions=True), tensors
+            )
+    except TimeoutError:
+        raise
+    except Exception:
+        return []
 
 
 def same(before: torch.Tensor, after: torch.Tensor) -> bool:
@@ -178,7 +194,10 @@ def summary(rows: list[Row]) -> str:
             f"attentions found: {sum(row.found for row in ran)}",
             f"with a residual above its tolerance or none: {sum(row.unchecked for row in ran)}",
             f"returned by eager: {sum(row.eager for row in ran)}, "
-            f"of these held within {TOLERANCE:g}: {sum(row.matched for row in ran)}",
+            f"of these held within {TOLERANCE:g}: {sum(row.held for row in ran)}, "
+            f"other numbers: {sum(row.differs for row in ran)}, "
+            f"named: {sum(row.named for row in ran)}, "
+            f"missed in silence: {sum(row.silent for row in ran)}",
             f"architectures with a line in the ledger of something not captured: "
             f"{sum(bool(row.missed) for row in ran)}",
             f"architectures with nothing found and nothing said: "
@@ -193,6 +212,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="model types; all without any")
     parser.add_argument("--output", type=Path, help="write the table here, tab separated")
     options = parser.parse_args()
+    timm_beside_cpu_torch.install()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()

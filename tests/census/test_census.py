@@ -40,6 +40,6 @@ def test_every_attention_of_an_architecture_is_found(name):
     assert row.status == "ok"
     assert row.identical
     assert row.found > 0
-    assert row.matched == row.eager > 0
+    assert row.held == row.eager > 0
     assert row.unchecked == 0
     assert row.missed == ""

@@ -1,0 +1,41 @@
+"""What layers are that have no matrix of attention weights, by what their class is called.
+
+A name proves nothing: it is asked for only where a module ran and gave no weights, to say in the
+ledger what such layers do instead. Knows names; sees no tensors.
+"""
+
+from __future__ import annotations
+
+import re
+
+_STATE_SPACE = (
+    "a state-space layer (Gu & Dao 2023), a recurrence in which no attention weights exist"
+)
+_DELTA = "a recurrence over positions, in which no attention weights exist"
+_LINEAR = (
+    "linear attention (Katharopoulos et al. 2020), which sums keys times values once for all "
+    "queries: no matrix of weights exists"
+)
+_POINTS = (
+    "deformable attention (Zhu et al. 2021): its weights belong to points that it samples between "
+    "the positions, not to positions"
+)
+_KINDS = (
+    (r"deformable\w*(attention|attn)$", _POINTS),
+    (r"(mamba\d*|ssm|s4d?)(mixer|layer|block)?$|(bamba|falconh1)mixer$", _STATE_SPACE),
+    (r"(delta|retention|recurrent|[xm]lstm)\w*(net|attention|block|layer)$", _DELTA),
+    (r"rwkv\w*attention$", _DELTA),
+    (r"(linear(self)?|lightning|additive|lite|separable\w*)(attention|attn|mla)\d*$", _LINEAR),
+    (
+        r"fouriertransform$",
+        "a Fourier transform over positions (Lee-Thorp et al. 2022), no weights",
+    ),
+)
+
+
+def kind_of(name: str) -> str:
+    """Return in words what layers of a class of this name do; empty where it is unknown."""
+    for pattern, words in _KINDS:
+        if re.search(pattern, name.lower()):
+            return words
+    return ""

@@ -1,0 +1,159 @@
+"""Hold a capture against what the model's own eager attention returns.
+
+The eager model says by itself, through forward hooks, which module returned each attention tensor.
+So an attention that a capture neither holds nor names is found without asking the capture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from attnreport.run import Attention, LedgerEntry
+
+TOLERANCE = 2e-6
+# Swin adds -100 where it must not look: what is left there is no weight.
+_SEEN = 1e-6
+
+
+@dataclass
+class Returned:
+    """Hold one attention tensor that eager returned.
+
+    Attributes:
+        owner: path of the innermost module that returned it; None where no module did.
+        weights: as returned, first dimension the batch.
+    """
+
+    owner: str | None
+    weights: torch.Tensor
+
+
+@dataclass
+class Verdict:
+    """Say what became of one tensor of eager's.
+
+    Attributes:
+        kind: "held", "differs" (captured from this module, another value), "named" (the ledger has
+            a line on the module that says why it is not held) or "silent".
+        words: the module, shape, and how far off or why not.
+    """
+
+    kind: str
+    words: str
+
+
+def returned_by_eager(
+    model: torch.nn.Module, forward: Callable[[], Any], nested: Callable[[Any], Iterator[Any]]
+) -> list[Returned]:
+    """Run the model and return every attention tensor in its output.
+
+    Args:
+        model: with eager attention.
+        forward: calls it, asking for attentions.
+        nested: yields every tensor of a nest of outputs.
+    """
+    owners: dict[int, tuple[str, torch.Tensor]] = {}
+
+    def hook_of(path: str) -> Callable[..., None]:
+        def hook(module: Any, arguments: Any, output: Any) -> None:
+            for tensor in nested(output):
+                # The tensor is kept, so that no other one gets its id.
+                owners.setdefault(id(tensor), (path, tensor))
+
+        return hook
+
+    with contextlib.ExitStack() as stack:
+        for path, module in model.named_modules():
+            stack.callback(module.register_forward_hook(hook_of(path)).remove)
+        output = forward()
+    return [
+        Returned(owners.get(id(tensor), (None,))[0], tensor)
+        for value in _attentions(output)
+        for tensor in nested(value)
+        if tensor.dim() >= 3
+    ]
+
+
+def _attentions(output: Any) -> Iterator[Any]:
+    """Yield what is called attentions, in the outputs of parts of the model too."""
+    for name, value in output.items():
+        if "attentions" in name:
+            yield value
+        elif isinstance(value, dict):
+            yield from _attentions(value)
+
+
+def judge(returned: Returned, held: Sequence[Attention], ledger: Sequence[LedgerEntry]) -> Verdict:
+    """Say whether a capture holds what eager returned, or at least names it."""
+    shape = tuple(returned.weights.shape)
+    where = f"{returned.owner or 'no module'} {shape}"
+    near = [x for x in held if _related(returned.owner, x.name)]
+    distances = {False: _nearest(returned.weights, held), True: _nearest(returned.weights, near)}
+    if distances[False] <= TOLERANCE:
+        return Verdict("held", where)
+    if distances[True] < np.inf:
+        return Verdict("differs", f"{where}: by {distances[True]:.2g}")
+    reasons = [
+        f"{'captured as ' + str(_shape(near, entry)) if entry.captured else entry.reason}"
+        for entry in ledger
+        if _related(returned.owner, entry.name)
+    ]
+    if reasons:
+        return Verdict("named", f"{where}: {'; '.join(dict.fromkeys(reasons))}")
+    return Verdict("silent", where)
+
+
+def _shape(held: Sequence[Attention], entry: LedgerEntry) -> tuple[int, ...]:
+    return next(x.weights.shape for x in held if x.layer == entry.layer)
+
+
+def _related(owner: str | None, name: str) -> bool:
+    """Tell whether a line of the ledger speaks of the module that returned the weights."""
+    if owner is None:
+        return False
+    return owner == name or (
+        bool(name and owner) and (name.startswith(f"{owner}.") or owner.startswith(f"{name}."))
+    )
+
+
+def _nearest(weights: torch.Tensor, held: Sequence[Attention]) -> float:
+    return min((_apart(weights, attention.weights) for attention in held), default=np.inf)
+
+
+def _apart(weights: torch.Tensor, held: np.ndarray) -> float:
+    """Return the largest difference over the rows that look at anything; infinite of other shapes.
+
+    A row that may look at nothing is zeros in the kernels, and uniform in eager.
+    """
+    if weights.dim() > 3 and len(weights) > 1:
+        return _apart_in_pieces(weights, held)
+    first = weights[0] if weights.dim() == 4 else weights
+    heads, queries, keys = first.shape[-3:]
+    if first.dim() != 3 or len(held) != heads or held.shape[1] < queries or held.shape[2] < keys:
+        return np.inf
+    # Some models return the end only: without the prompt that they put before it.
+    own = held[:, held.shape[1] - queries :, held.shape[2] - keys :]
+    apart = np.abs(first.float().numpy() - own)[held[:, -queries:].any(axis=-1)]
+    return float(np.nanmax(apart, initial=0))
+
+
+def _apart_in_pieces(weights: torch.Tensor, held: np.ndarray) -> float:
+    """Compare windows, ``(window, head, query, key)``, by what each head's weights are in order.
+
+    Where they belong is what tests/recording/test_windows.py proves.
+    """
+    if weights.dim() != 4 or weights.shape[1] != len(held):
+        return np.inf
+    largest = 0.0
+    for ours, theirs in zip(held, weights.transpose(0, 1).float().numpy(), strict=True):
+        first, second = (np.sort(x[x > _SEEN], axis=None) for x in (ours, theirs))
+        if len(first) != len(second):
+            return np.inf
+        largest = max(largest, float(np.abs(first - second).max(initial=0)))
+    return largest

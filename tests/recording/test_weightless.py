@@ -1,0 +1,110 @@
+"""Layers that have no matrix of weights are named in the ledger, with what they are instead."""
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+import attnreport
+
+WIDTH = 8
+
+
+class Recurrence(nn.Module):
+    """Be a state-space layer with one scalar decay, under the name that such layers have."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.leave = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, hidden):
+        state, states = 0, []
+        for step in self.enter(hidden).unbind(1):
+            state = 0.9 * state + step
+            states.append(state)
+        return self.leave(torch.stack(states, 1))
+
+
+class TinyMambaMixer(Recurrence):
+    """Be called what transformers calls them."""
+
+
+class GatedDeltaNet(Recurrence):
+    """Be called what the literature calls them."""
+
+
+class SpatialLinearAttention(Recurrence):
+    """Be called linear attention."""
+
+
+def ledger_of(model, *arguments, **named):
+    with torch.no_grad():
+        plain = model(*arguments, **named)
+        with attnreport.capture(model) as recording:
+            output = model(*arguments, **named)
+    if isinstance(plain, torch.Tensor):
+        assert torch.equal(plain, output)
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (TinyMambaMixer, "state-space layer"),
+        (GatedDeltaNet, "a recurrence over positions"),
+        (SpatialLinearAttention, "no matrix of weights exists"),
+    ],
+)
+def test_a_layer_without_weights_says_what_it_is(kind, words):
+    recording = ledger_of(nn.Sequential(nn.Linear(WIDTH, WIDTH), kind()), torch.randn(1, 5, WIDTH))
+    (entry,) = recording.ledger
+    assert not entry.captured
+    assert (entry.name, entry.call) == ("1", kind.__name__)
+    assert words in entry.reason
+    with pytest.raises(attnreport.AttentionNotFound, match=words):
+        recording.run()
+
+
+def test_a_layer_of_no_known_name_is_left_alone():
+    assert ledger_of(nn.Sequential(Recurrence()), torch.randn(1, 5, WIDTH)).ledger == ()
+
+
+def test_deformable_attention_is_named_and_the_attention_beside_it_captured():
+    backbone = transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16, 16, 32],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    config = transformers.DeformableDetrConfig(
+        backbone_config=backbone,
+        use_timm_backbone=False,
+        backbone=None,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        num_queries=6,
+        num_feature_levels=3,
+    )
+    model = transformers.DeformableDetrModel(config).eval()
+    recording = ledger_of(model, pixel_values=torch.randn(1, 3, 64, 64))
+    missed = {entry.name: entry.reason for entry in recording.ledger if not entry.captured}
+    assert set(missed) == {"encoder.layers.0.self_attn", "decoder.layers.0.encoder_attn"}
+    assert all("points that it samples" in reason for reason in missed.values())
+    assert [x.name for x in recording.run().attentions] == ["decoder.layers.0.self_attn"]
+
+
+class Averaged(nn.Module):
+    """Average what weights multiply, and not sum it: nothing that capture can follow."""
+
+    def forward(self, hidden):
+        weights = (hidden @ hidden.mT).softmax(-1)
+        return (weights.unsqueeze(-1) * hidden.unsqueeze(1)).mean(2)
+
+
+def test_a_product_that_is_not_summed_is_no_silence():
+    (entry,) = ledger_of(Averaged(), torch.randn(2, 5, WIDTH)).ledger
+    assert "a product, and that into mean" in entry.reason

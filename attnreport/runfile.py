@@ -25,11 +25,12 @@ from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken,
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
 # the model. 1 and 2 are read as well.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
 _REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
 _NORMS = ("heads_norms", "mixed_norms")
+_BLOCK = "block_norms"
 # Numpy has no bfloat16, and safetensors would fail in words of its own: asked before it is read.
 _STORED = {"largest_keys": "I32"}
 
@@ -46,9 +47,10 @@ def to_bytes(run: Run) -> bytes:
             if (array := getattr(attention, part)) is not None:
                 arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
         if attention.value_norms is not None:
-            for part in _NORMS:
+            for part in (*_NORMS, _BLOCK):
                 array = getattr(attention.value_norms, part.removesuffix("_norms"))
-                arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
+                if array is not None:
+                    arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
         if attention.reduced is not None:
             arrays |= _reduced_arrays(attention.layer, attention.reduced)
         records.append(_Record.of(attention, axes))
@@ -163,9 +165,12 @@ class _Record:
     reduced: _ReducedRecord | None = None
     has_gradient: bool = False
     has_value_norms: bool = False
+    has_block_norms: bool = False
+    block_is_normed: bool = False
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
+        norms = attention.value_norms
         return cls(
             name=attention.name,
             kind=attention.kind,
@@ -179,7 +184,9 @@ class _Record:
             if attention.reduced is None
             else _ReducedRecord.of(attention.reduced, axes),
             has_gradient=attention.gradient is not None,
-            has_value_norms=attention.value_norms is not None,
+            has_value_norms=norms is not None,
+            has_block_norms=norms is not None and norms.block is not None,
+            block_is_normed=norms is not None and norms.normed,
         )
 
     def attention(
@@ -210,10 +217,13 @@ class _Record:
             normalised=self.normalised,
             reduced=None if self.reduced is None else self.reduced.reduced(layer, axes, read),
             gradient=read(_array_name(layer, "gradient")) if self.has_gradient else None,
-            value_norms=ValueNorms(*(read(_array_name(layer, part)) for part in _NORMS))
-            if self.has_value_norms
-            else None,
+            value_norms=self._norms(layer, read) if self.has_value_norms else None,
         )
+
+    def _norms(self, layer: int, read: _ArrayReader) -> ValueNorms:
+        heads, mixed = (read(_array_name(layer, part)) for part in _NORMS)
+        block = read(_array_name(layer, _BLOCK)) if self.has_block_norms else None
+        return ValueNorms(heads, mixed, block, self.block_is_normed)
 
     def _axes(self) -> tuple[int, ...]:
         own = (self.queries, self.keys)
@@ -223,6 +233,7 @@ class _Record:
         optional = {"sink": self.has_sink, "gradient": self.has_gradient}
         named = ("weights", *(part for part, there in optional.items() if there))
         named += _NORMS if self.has_value_norms else ()
+        named += (_BLOCK,) if self.has_block_norms else ()
         if self.reduced is None:
             return named
         return (*named, *_REDUCED, *(("reduced_sink",) if self.reduced.has_sink else ()))

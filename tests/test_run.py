@@ -256,15 +256,15 @@ def file_with(path, change, arrays=None):
 WEIGHTS = {"attention.0.weights": softmax((3, 5, 5), 0)}
 BAD_DOCUMENTS = [
     (
-        lambda document: document.update(schema=4),
+        lambda document: document.update(schema=5),
         WEIGHTS,
-        "the run has schema 4, this attnreport reads up to 3; upgrade attnreport to open it",
+        "the run has schema 5, this attnreport reads up to 4; upgrade attnreport to open it",
     ),
     (
         # A newer schema is named as such even where nothing else of it can be understood.
         lambda document: {"schema": 9, "layers": "elsewhere"},
         WEIGHTS,
-        "the run has schema 9, this attnreport reads up to 3; upgrade attnreport to open it",
+        "the run has schema 9, this attnreport reads up to 4; upgrade attnreport to open it",
     ),
     (
         lambda document: document.pop("schema") and None,

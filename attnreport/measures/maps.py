@@ -18,7 +18,7 @@ from attnreport.measures.chain import Fusion, Joined, Settings, chains
 from attnreport.measures.flow import FLOW, flow, work_of
 from attnreport.measures.gradient import gradient_maps, gradients_left_out, relevance_maps
 from attnreport.measures.joinedmap import JoinedMap
-from attnreport.measures.norms import value_maps, values_left_out
+from attnreport.measures.norms import block_maps, value_maps, values_left_out
 from attnreport.measures.registry import Description
 from attnreport.measures.rollout import ROLLOUT, rollout
 from attnreport.run import Run
@@ -103,6 +103,7 @@ _MAKERS: tuple[Callable[[Run], tuple[JoinedMap, ...]], ...] = (
     flow_maps,
     maps_of_gradients,
     value_maps,
+    block_maps,
 )
 
 

@@ -1,5 +1,7 @@
 """Value-weighted attention: how long the vector is that a key sends to a query, ‖α · f(x)‖.
 
+By itself, and with the residual and the norm of its block, which a query gets from itself.
+
 A key that is looked at and has next to nothing to say counts little here. Reads the norms that a
 run holds; knows no model.
 """
@@ -30,6 +32,18 @@ VALUE_WEIGHTED = Description(
     source=_KOBAYASHI,
     link=_LINK,
     reading="High means that what the layer adds to that query comes much from that key.",
+)
+
+WITH_RESIDUAL = Description(
+    title="Value-weighted, with residual and norm",
+    formula="‖g(Σ_h w_h(q, k) · f_h(x_k) + [q = k] · x_q)‖ over the H heads of one layer; x_q: the "
+    "residual; g(v) = (v - mean of v) · γ / spread of the whole sum at q where the layer norms "
+    "that sum, else v",
+    range=(0.0, None),
+    source="Kobayashi et al. 2021, Incorporating Residual and Normalization Layers into Analysis "
+    "of Masked Language Models, §3",
+    link="https://arxiv.org/abs/2109.07152",
+    reading="A bright diagonal means that positions stay what they were: the layer mixes little.",
 )
 
 
@@ -67,9 +81,57 @@ def value_maps(run: Run) -> tuple[JoinedMap, ...]:
     )
 
 
+def block_maps(run: Run) -> tuple[JoinedMap, ...]:
+    """Return the same with residual and norm, where the sum with the residual was found."""
+    if take_too_much_room(run, _has_block):
+        return ()
+    return layer_maps(
+        run,
+        "value_weighted_block",
+        WITH_RESIDUAL,
+        lambda each: None if each.value_norms is None else each.value_norms.block,
+        assumed=(("biases of output and norm", "left out"), ("norm before", "part of f")),
+        notes=(*_normed(run), *_unsummed(run)),
+    )
+
+
 def values_left_out(run: Run) -> tuple[str, ...]:
-    """Return in whole sentences which map of the values a page would not carry."""
-    return left_out_for_room(VALUE_WEIGHTED) if take_too_much_room(run, _has) else ()
+    """Return in whole sentences which maps of the values a page would not carry."""
+    kinds = ((VALUE_WEIGHTED, _has), (WITH_RESIDUAL, _has_block))
+    return tuple(
+        sentence
+        for about, has in kinds
+        if take_too_much_room(run, has)
+        for sentence in left_out_for_room(about)
+    )
+
+
+def _normed(run: Run) -> tuple[str, ...]:
+    normed, plain = (
+        ", ".join(
+            str(each.layer)
+            for each in run.attentions
+            if each.value_norms is not None and _has_block(each) and each.value_norms.normed is way
+        )
+        for way in (True, False)
+    )
+    notes = (
+        (
+            normed,
+            "The norm is taken in of layer {}: it norms the sum, and nothing else reads that.",
+        ),
+        (plain, "No norm is taken in of layer {}: the sum has none, or is read by more than it."),
+    )
+    return tuple(words.format(layers) for layers, words in notes if layers)
+
+
+def _unsummed(run: Run) -> tuple[str, ...]:
+    layers = without(run, _has_block)
+    return (f"Layer {layers} is left out: the ledger says why.",) if layers else ()
+
+
+def _has_block(attention: Attention) -> bool:
+    return attention.value_norms is not None and attention.value_norms.block is not None
 
 
 def _has(attention: Attention) -> bool:

@@ -48,8 +48,8 @@ def assemble(watch: Watch) -> Assembled:
             continue
         calls[found.name] += 1
         entry, attention = _lay(found, len(attentions), axes, calls[found.name])
-        if watch.projections is not None and attention is not None and not attention.value_norms:
-            why = f"its values are not weighed: {found.unweighed}"
+        if watch.projections is not None and attention is not None:
+            why = _unweighed(found, attention)
             entry = replace(entry, reason="; ".join(filter(None, (entry.reason, why))))
         ledger.append(entry)
         if attention is not None:
@@ -95,6 +95,15 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         if any(position.box for axis in _whole(attention) for position in axis):
             reasons.append("joined patches that make no rectangle have no place in the picture")
     return LedgerEntry(found.name, found.call, layer, "; ".join(reasons)), attention
+
+
+def _unweighed(found: Found, attention: Attention) -> str:
+    """Return why the lengths of what its keys send are not known, or not all of them."""
+    if attention.value_norms is None:
+        return f"its values are not weighed: {found.unweighed}"
+    if attention.value_norms.block is None:
+        return f"its values are weighed without the residual: {found.unsummed}"
+    return ""
 
 
 def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention:

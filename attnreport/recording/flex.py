@@ -69,7 +69,7 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         reasons=list(layout.reasons),
     )
     watch.keep(found)
-    watch.attended(found, Mixed(layout.pick(real), real, layout.pick(value), weights))
+    watch.attended(found, Mixed(layout.pick(real), real, layout.pick(value), weights, value))
 
 
 def _places(scores: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, ...]:

@@ -155,7 +155,7 @@ def _record(watch: Watch, seen: _Seen) -> None:
     watch.keep(found)
     heads = layout.pick(output.transpose(1, 2))
     values, own = layout.pick(value), weights[..., :keys]
-    watch.attended(found, Mixed(heads, output, values, own, exact=not dropout))
+    watch.attended(found, Mixed(heads, output, values, own, value, exact=not dropout))
 
 
 def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:

@@ -51,9 +51,9 @@ class Memory:
         self._reduce(found)
         self._fit()
 
-    def grow(self, found: Found) -> None:
-        """Count the norms of an attention that was taken already."""
-        self.whole += _norms_size(found)
+    def grow(self, found: Found, size: int) -> None:
+        """Count so many bytes more of the norms of an attention that was taken already."""
+        self.whole += size
         self._norms = " and norms"
         self._fit()
 
@@ -104,7 +104,10 @@ class Memory:
 
 def _norms_size(found: Found) -> int:
     norms = found.value_norms
-    return 0 if norms is None else norms.heads.nbytes + norms.mixed.nbytes
+    if norms is None:
+        return 0
+    arrays = (norms.heads, norms.mixed, norms.block)
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def _megabytes(size: int) -> str:

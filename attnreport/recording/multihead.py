@@ -18,11 +18,14 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
-from attnreport.recording.gradients import Arrange, await_gradient, through_values
+from attnreport.recording.example import Example, added, heads_of
+from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.laying import Part
+from attnreport.recording.projection import Projections
 from attnreport.recording.registry import recorder
+from attnreport.recording.sending import Norm
 from attnreport.recording.watch import Found, Watch
-from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
+from attnreport.recording.weights import before_dropout, distance, to_host
 
 _SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 _NATIVE = [
@@ -64,77 +67,6 @@ _LAYER = [
 ]
 
 
-@dataclass
-class _Example:
-    """Describe one example of one multi-head attention, whatever it was called through.
-
-    Attributes:
-        inputs: queries, keys, values before their projection, each ``(position, width)``.
-        matrices: their projections.
-        biases: and what is added; None for none.
-        out: matrix and bias of the output projection.
-        heads: number of heads.
-        mask: float, added to the scores; None for none.
-        causal: whether query i sees keys 0 … i only.
-        empty: what a row becomes that may look at nothing, which torch's paths do not agree on.
-        extra: further keys and values after the projection, ``(head, 1, width)`` each.
-        static: keys and values given instead of projected ones, ``(head, key, width)``.
-    """
-
-    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-    matrices: Sequence[torch.Tensor]
-    biases: Sequence[torch.Tensor | None]
-    out: tuple[torch.Tensor, torch.Tensor | None]
-    heads: int
-    mask: torch.Tensor | None = None
-    causal: bool = False
-    empty: float = 0.0
-    extra: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
-    static: Sequence[torch.Tensor | None] = (None, None)
-
-    def attend(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weights ``(head, query, key)`` and output ``(query, width)``."""
-        weights, value = self._weights_and_values()
-        # (head, query, width) to (query, head · width)
-        joined = mix(weights, value).transpose(0, 1).flatten(1)
-        matrix, bias = self.out
-        bias = None if bias is None else bias.to(joined.dtype)
-        return weights, F.linear(joined, matrix.to(joined.dtype), bias)
-
-    def sent(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return weights and values of the sequence's own keys, and the heads' projection."""
-        weights, value = self._weights_and_values()
-        keys = weights.shape[-1] - len(self.extra)
-        return weights[..., :keys].detach(), value[:, :keys].detach(), self.out[0].T.detach()
-
-    def part(self, head: int) -> torch.Tensor:
-        """Return what one head adds to the output, ``(query, width)``."""
-        weights, value = self._weights_and_values()
-        mixed = mix(weights[head : head + 1], value[head : head + 1])[0]
-        first = head * mixed.shape[-1]
-        return mixed @ self.out[0][:, first : first + mixed.shape[-1]].to(mixed.dtype).T
-
-    def gradient(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the gradient at the weights from the one at the output ``(query, width)``."""
-        _, value = self._weights_and_values()
-        joined = gradient @ self.out[0].to(gradient.dtype)
-        at_weights = through_values(_heads(joined, self.heads), value)
-        return at_weights[..., : at_weights.shape[-1] - len(self.extra)]
-
-    def _weights_and_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        projected = zip(self.inputs, self.matrices, self.biases, strict=True)
-        query, key, value = (_heads(F.linear(*parts), self.heads) for parts in projected)
-        key = key if self.static[0] is None else self.static[0]
-        value = value if self.static[1] is None else self.static[1]
-        for more_key, more_value in self.extra:
-            key, value = torch.cat([key, more_key], 1), torch.cat([value, more_value], 1)
-        mask = self.mask
-        if mask is not None:
-            mask = F.pad(mask, (0, len(self.extra)))
-        weights = softmax_weights(query, key, mask=mask, causal=self.causal, empty=self.empty)
-        return weights, value
-
-
 @recorder(F.multi_head_attention_forward)
 def multi_head_attention_forward(
     watch: Watch, output: tuple[torch.Tensor, Any], *args: Any, **kwargs: Any
@@ -158,11 +90,15 @@ def multi_head_attention_forward(
         return reading
 
     batch = call.query.shape[1] if batched else 1
-    seen = _Seen("multi_head_attention_forward", call.query, call.key, output[0], batch, pick)
+    seen = _Seen(
+        "multi_head_attention_forward",
+        *(call.query, call.key, output[0], batch, pick),
+        value=call.value,
+    )
     _record(watch, seen, read)
 
 
-def _functional(call: SimpleNamespace, pick: Any, example: int) -> _Example:
+def _functional(call: SimpleNamespace, pick: Any, example: int) -> Example:
     """Read torch's arguments; what is done with masks and hints is torch's own rule."""
     heads = call.num_heads
     own = slice(example * heads, (example + 1) * heads)
@@ -172,20 +108,20 @@ def _functional(call: SimpleNamespace, pick: Any, example: int) -> _Example:
         matrices = call.in_proj_weight.chunk(3)
     # With the hint, no padding and no weights asked for, torch does not read the mask.
     hint = call.is_causal and call.key_padding_mask is None and not call.need_weights
-    mask = None if hint else _added(call.attn_mask, call.query.dtype)
+    mask = None if hint else added(call.attn_mask, call.query.dtype)
     if mask is not None and mask.dim() == 3:
         mask = mask[own]
-    padding = _added(call.key_padding_mask, call.query.dtype)
+    padding = added(call.key_padding_mask, call.query.dtype)
     if padding is not None:
         padding = padding if padding.dim() == 1 else padding[example]
         mask = padding if mask is None else mask + padding
     extra = []
     if call.bias_k is not None:
-        extra.append((_heads(call.bias_k[0], heads), _heads(call.bias_v[0], heads)))
+        extra.append((heads_of(call.bias_k[0], heads), heads_of(call.bias_v[0], heads)))
     if call.add_zero_attn:
         zero = call.query.new_zeros(heads, 1, call.query.shape[-1] // heads)
         extra.append((zero, zero))
-    return _Example(
+    return Example(
         inputs=(pick(call.query), pick(call.key), pick(call.value)),
         matrices=matrices,
         biases=(None,) * 3 if call.in_proj_bias is None else call.in_proj_bias.chunk(3),
@@ -213,7 +149,9 @@ def native_multi_head_attention(
 
     batch = call.query.size(0)
     seen = _Seen(
-        "_native_multi_head_attention", call.query, call.query, output[0], batch, _of(watch)
+        "_native_multi_head_attention",
+        *(call.query, call.query, output[0], batch, _of(watch)),
+        value=call.value,
     )
     _record(watch, seen, read)
 
@@ -232,7 +170,18 @@ def transformer_encoder_layer(
         one = _fused(call, call.num_heads, inner, watch.example)
         weights, mixed = one.attend()
         computed = _rest_of_layer(call, source, mixed.to(source.dtype))
-        return _Reading(weights, computed, _dense(output, watch.example), one=one)
+        norm = None
+        if not call.norm_first:
+            rows = source + mixed.to(source.dtype)
+            norm = Norm(call.norm_weight_1.detach(), call.eps, centred=True, rows=rows)
+        return _Reading(
+            weights,
+            computed,
+            _dense(output, watch.example),
+            one=one,
+            residual=source,
+            norm=norm,
+        )
 
     batch = call.src.size(0)
     seen = _Seen(
@@ -249,7 +198,7 @@ def _named(names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return SimpleNamespace(**{"mask": None, "mask_type": None} | given)
 
 
-def _fused(call: SimpleNamespace, heads: int, source: torch.Tensor, example: int) -> _Example:
+def _fused(call: SimpleNamespace, heads: int, source: torch.Tensor, example: int) -> Example:
     mask = call.mask
     if mask is not None and mask.dim() > 2:
         # (batch, head, query, key)
@@ -257,13 +206,13 @@ def _fused(call: SimpleNamespace, heads: int, source: torch.Tensor, example: int
     elif mask is not None and call.mask_type == 1:
         # (batch, key)
         mask = mask[example]
-    return _Example(
+    return Example(
         inputs=(source, source, source),
         matrices=call.qkv_weight.chunk(3),
         biases=call.qkv_bias.chunk(3),
         out=(call.proj_weight, call.proj_bias),
         heads=heads,
-        mask=_added(mask, source.dtype),
+        mask=added(mask, source.dtype),
     )
 
 
@@ -300,14 +249,17 @@ class _Reading:
     extra: int = 0
     gradient: Arrange | None = None
     part: Callable[[int], torch.Tensor] | None = None
-    one: _Example | None = None
+    one: Example | None = None
+    residual: torch.Tensor | None = None
+    norm: Norm | None = None
 
 
 @dataclass
 class _Seen:
     """Hold what a call is called, its sequences, its batch, and a parameter of its module.
 
-    ``pick`` takes one example, ``(position, width)``, out of a sequence.
+    ``pick`` takes one example, ``(position, width)``, out of a sequence; ``value`` is what the
+    values are made of, where the call returns their projected mixture.
     """
 
     call: str
@@ -317,6 +269,7 @@ class _Seen:
     batch: int
     pick: Arrange
     owner: torch.Tensor | None = None
+    value: torch.Tensor | None = None
 
 
 def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
@@ -356,23 +309,29 @@ def _record(watch: Watch, seen: _Seen, read: Callable[[], _Reading]) -> None:
         found.reasons.append("the learned or zero keys that torch.nn adds are the sink")
     watch.keep(found)
     if watch.projections is not None and reading.one is not None:
-        with quietly(seen.query):
-            sent = reading.one.sent()
-        watch.projections.weigh(found, *sent)
+        _weigh(watch.projections, found, seen, reading, reading.one)
     if reading.part is not None:
         watch.projected(found, seen.pick(seen.output), reading.part)
     if reading.gradient is not None:
         await_gradient(watch, found, seen.output, reading.gradient)
 
 
+def _weigh(
+    projections: Projections, found: Found, seen: _Seen, reading: _Reading, one: Example
+) -> None:
+    """Weigh what the keys send; a whole layer adds the residual itself."""
+    with quietly(seen.query):
+        sent = one.sent()
+    projections.weigh(found, sent)
+    if reading.residual is not None:
+        projections.add_at_once(found, sent, reading.residual, reading.norm)
+    elif not seen.output.is_nested and seen.value is not None:
+        rows = seen.pick(seen.output)
+        projections.add_up(found, sent, seen.value, rows, seen.output)
+
+
 def _of(watch: Watch) -> Arrange:
     return lambda tensor: tensor[watch.example]
-
-
-def _heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return ``(position, width)`` as ``(head, position, width / heads)``."""
-    length, width = tensor.shape
-    return tensor.reshape(length, heads, width // heads).transpose(0, 1)
 
 
 def _dense(tensor: torch.Tensor, example: int) -> torch.Tensor:
@@ -380,10 +339,3 @@ def _dense(tensor: torch.Tensor, example: int) -> torch.Tensor:
     # A nested tensor cannot be indexed everywhere, but always unbound.
     dense: torch.Tensor = tensor.unbind()[example] if tensor.is_nested else tensor[example]
     return dense
-
-
-def _added(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
-    """Return a mask as numbers to add; in ``torch.nn`` True means not allowed."""
-    if mask is None or mask.dtype != torch.bool:
-        return mask
-    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf)

@@ -95,6 +95,9 @@ def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
         value_norms=None
         if norms is None
         else ValueNorms(
-            kept(norms.heads, kept_columns), kept(norms.mixed, kept_rows, kept_columns)
+            kept(norms.heads, kept_columns),
+            kept(norms.mixed, kept_rows, kept_columns),
+            None if norms.block is None else kept(norms.block, kept_rows, kept_columns),
+            normed=norms.normed,
         ),
     )

@@ -157,7 +157,9 @@ def _mixed(watch: Watch, product: Matrices, layout: Layout) -> Mixed:
         layout.pick(each.expand(*lead, -1, -1)) for each in (product.values, product.weights)
     )
     heads = layout.pick(product.output)
-    return Mixed(heads, watch.returned, values, weights, exact=product.clean is None)
+    return Mixed(
+        heads, watch.returned, values, weights, product.source, exact=product.clean is None
+    )
 
 
 def _computed(product: Matrices, layout: Layout, mixed: Mixed) -> tuple[torch.Tensor, float | None]:

@@ -9,55 +9,31 @@ modules and no models.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
-from attnreport.recording.following import CUTTING, Called, methods
+from attnreport.recording.block import Blocks, Projected
+from attnreport.recording.following import Called
+from attnreport.recording.lineage import Lineage, Tokens, matrix_of
+from attnreport.recording.marking import UNKNOWN, Marked, Marks, laid, several, tensors_of
 from attnreport.recording.registry import name_of
-from attnreport.recording.sending import value_norms
+from attnreport.recording.sending import Norm, Sent, value_norms
 
 if TYPE_CHECKING:
     from attnreport.recording.watch import Found, Mixed
 
-_UNKNOWN = -1
-_JOINING = methods("cat", "concat", "stack")
-_MOVING: set[Any] = (
-    CUTTING
-    | _JOINING
-    | {getattr(torch.Tensor, name).__get__ for name in ("T", "mT", "H")}
-    | methods("view", "reshape", "permute", "transpose", "swapaxes", "swapdims", "movedim")
-    | methods("contiguous", "clone", "expand", "expand_as", "unsqueeze", "squeeze", "flatten")
-    | methods("unflatten", "view_as", "reshape_as", "roll", "flip", "detach", "requires_grad")
-)
-# These leave every number where it is, and at most round it.
-_KEEPING: set[Any] = {getattr(torch.Tensor, "data").__get__} | methods(  # noqa: B009 - a descriptor
-    "to", "type", "float", "half", "bfloat16", "double", "type_as", "cpu", "cuda"
-)
-_DROPOUT: set[Any] = {F.dropout, torch.dropout}
-_PRODUCTS = methods("matmul", "mm")
 
-
-@dataclass(frozen=True, eq=False)
-class _Marked:
-    """Hold which numbers of a tensor are which of an attention's output.
-
-    Attributes:
-        found: the attention.
-        mixed: its weights and values.
-        marks: int32 of the tensor's shape: head · d_v + channel, or -1 where it is something else.
-        version: how often the tensor had been written to; None where torch does not count.
-    """
+@dataclass(eq=False)
+class _Heads:
+    """Be what the heads of one attention returned; marked by query, head and channel."""
 
     found: Found
     mixed: Mixed
-    marks: torch.Tensor
-    version: int | None = None
+    sources: Tokens
 
 
 class Projections:
@@ -65,17 +41,20 @@ class Projections:
 
     Args:
         learned: tells whether a tensor is a parameter, or was made of parameters alone.
-        grown: told of an attention whose arrays have grown.
+        grown: told of an attention whose arrays have grown, and by how many bytes.
     """
 
     def __init__(
-        self, learned: Callable[[torch.Tensor], bool], grown: Callable[[Found], None]
+        self, learned: Callable[[torch.Tensor], bool], grown: Callable[[Found, int], None]
     ) -> None:
         self._learned = learned
         self._grown = grown
         # Held as well, so that no other one gets its number.
         self._weighed: dict[int, Found] = {}
-        self._known: dict[int, tuple[weakref.ref[torch.Tensor], dict[int, _Marked]]] = {}
+        self._marks = Marks()
+        self._lineage = Lineage(learned)
+        self._blocks = Blocks(self._lineage, learned, grown)
+        self._attended: torch.Tensor | None = None
 
     def begin(self, found: Found, mixed: Mixed) -> None:
         """Follow what an attention returned."""
@@ -86,152 +65,123 @@ class Projections:
         if not mixed.in_place:
             found.unweighed = "its heads are no part of what the call returned"
             return
+        count, queries, width = heads.shape
         with quietly(heads):
-            room = returned.untyped_storage().nbytes() // returned.element_size()
-            marks = torch.full((room,), _UNKNOWN, dtype=torch.int32, device=returned.device)
-            count, queries, width = heads.shape
-            numbers = torch.arange(count * width, dtype=torch.int32, device=returned.device)
-            _like(marks, heads).copy_(numbers.view(count, 1, width).expand(-1, queries, -1))
-            self._hold(returned, _Marked(found, mixed, _like(marks, returned)))
+            numbers = torch.arange(heads.numel(), dtype=torch.int32, device=returned.device)
+            numbers = numbers.view(queries, count, width).transpose(0, 1)
+            subject = _Heads(found, mixed, self._lineage.sources(mixed.source))
+            self._marks.hold(returned, laid(returned, heads, numbers), subject)
+        self._mixes(returned)
 
-    def weigh(
-        self, found: Found, weights: torch.Tensor, values: torch.Tensor, matrix: torch.Tensor
-    ) -> None:
+    def weigh(self, found: Found, sent: Sent) -> None:
         """Fill ``found.value_norms``; the rest as ``sending.value_norms`` has it."""
         if id(found) in self._weighed:
             found.value_norms = None
             found.unweighed = "more than one projection reads its heads"
         elif found.reduction is None:
             self._weighed[id(found)] = found
-            with quietly(values):
-                found.value_norms = value_norms(weights, values, matrix, found.heads)
-            self._grown(found)
+            with quietly(sent.values):
+                norms = value_norms(sent, found.heads)
+            found.value_norms = norms
+            self._grown(found, norms.heads.nbytes + norms.mixed.nbytes)
+
+    def add_up(
+        self,
+        found: Found,
+        sent: Sent,
+        value: torch.Tensor,
+        rows: torch.Tensor,
+        output: torch.Tensor,
+    ) -> None:
+        """Follow what was projected inside a call to the sum with its residual.
+
+        Args:
+            found: the attention.
+            sent: its weights, values and projection.
+            value: what its values were made of.
+            rows: ``(query, width)`` of ``output``, a view.
+            output: what the model goes on with.
+        """
+        part = Projected(found, sent, self._lineage.sources(value), _two(rows))
+        with quietly(rows):
+            numbers = torch.arange(rows.numel(), dtype=torch.int32, device=rows.device)
+            self._blocks.begin(part, output, laid(output, rows, numbers.view(rows.shape)))
+        self._mixes(output)
+
+    def add_at_once(self, found: Found, sent: Sent, rows: torch.Tensor, norm: Norm | None) -> None:
+        """Fill the norms of a whole block that is one call, its residual ``(query, width)``."""
+        self._blocks.weigh(Projected(found, sent, frozenset(), _two(rows)), rows, norm)
 
     def follow(self, call: Called) -> None:
         """Give the result of one torch function what its arguments had, where it still has it."""
-        if not self._known:
-            return
-        marked: dict[int, _Marked] = {}
-        for tensor in _tensors(call):
-            marked |= self._of(tensor)
-        for each in marked.values():
-            self._flow(call, each.found)
+        self._lineage.follow(call)
+        if self._attended is not None and any(x is self._attended for x in several(call.output)):
+            self._mixes(self._attended)
+        self._attended = None
+        self._blocks.follow(call)
+        for heads in self._marks.subjects(call):
+            self._flow(call, heads)
 
-    def _flow(self, call: Called, found: Found) -> None:
-        matrix = self._matrix(call, found)
-        if matrix is not None:
-            self._project(found, *matrix)
-        elif any(self._changed(tensor, found) for tensor in _tensors(call)):
+    def _mixes(self, attended: torch.Tensor) -> None:
+        """Cut the lineage: what is made of this is not made of what came before, row by row."""
+        self._lineage.begin(attended)
+        self._attended = attended
+
+    def _flow(self, call: Called, heads: _Heads) -> None:
+        found, marks = heads.found, self._marks
+        product = matrix_of(call, self._learned)
+        marked = None if product is None else marks.get(product[0], heads)
+        if any(marks.written_over(tensor, heads) for tensor in tensors_of(call)):
             found.unweighed = "its output was written over before the projection"
-        elif call.function in _MOVING:
-            self._move(call, found)
-        elif call.function in _KEEPING or _is_no_dropout(call):
-            source = next(t for t in _tensors(call) if id(found) in self._of(t))
-            if isinstance(call.output, torch.Tensor):
-                self._hold(call.output, self._of(source)[id(found)])
-        else:
+        elif product is not None and marked is not None:
+            self._project(call, heads, marked, product[1])
+        elif not marks.moved(call, heads):
             found.unweighed = f"{name_of(call.function)} came before a projection"
-            if isinstance(call.output, torch.Tensor):
-                self._of(call.output).pop(id(found), None)
+            marks.drop(call.output, heads)
 
-    def _move(self, call: Called, found: Found) -> None:
-        """Do to the marks what was done to the tensor."""
-        joins = call.function in _JOINING
-
-        def marks(value: Any) -> Any:
-            if isinstance(value, (tuple, list)):
-                return type(value)(marks(item) for item in value)
-            if not isinstance(value, torch.Tensor):
-                return value
-            known = self._of(value).get(id(found))
-            if known is not None:
-                return known.marks
-            return torch.full_like(value, _UNKNOWN, dtype=torch.int32) if joins else value
-
-        source = next(self._of(t)[id(found)] for t in _tensors(call) if id(found) in self._of(t))
-        with quietly(source.marks):
-            arguments = {name: marks(value) for name, value in call.kwargs.items()}
-            moved = (call.ran or call.function)(*marks(call.args), **arguments)
-        outputs = call.output if isinstance(call.output, (tuple, list)) else (call.output,)
-        results = moved if isinstance(moved, (tuple, list)) else (moved,)
-        for output, result in zip(outputs, results, strict=True):
-            self._hold(output, replace(source, marks=result))
-
-    def _matrix(self, call: Called, found: Found) -> tuple[_Marked, torch.Tensor] | None:
-        """Return what is projected, and the matrix ``(in, out)``, if this is a projection."""
-        place, turned = 0, False
-        if call.function is F.linear:
-            other, turned = call.argument(1, "weight", None), True
-        elif call.function in _PRODUCTS:
-            other = call.argument(1, "other", call.kwargs.get("mat2"))
-        elif call.function in {torch.addmm, torch.Tensor.addmm}:
-            place, other = 1, call.argument(2, "mat2", None)
-        else:
-            return None
-        if len(call.args) <= place or not isinstance(other, torch.Tensor) or other.dim() != 2:
-            return None
-        tensor = call.args[place]
-        marked = self._of(tensor).get(id(found)) if isinstance(tensor, torch.Tensor) else None
-        if marked is None or call.kwargs.get("alpha", 1) != 1 or not self._learned(other):
-            return None
-        if self._changed(tensor, found):
-            return None
-        return marked, other.detach().T if turned else other.detach()
-
-    def _project(self, found: Found, marked: _Marked, matrix: torch.Tensor) -> None:
+    def _project(self, call: Called, heads: _Heads, marked: Marked, matrix: torch.Tensor) -> None:
         """Order the rows of the matrix as the heads have them, and take the norms."""
-        rows = marked.marks.reshape(-1, marked.marks.shape[-1])
-        rows = rows[(rows != _UNKNOWN).any(dim=1)]
-        count, _, width = marked.mixed.heads.shape
-        channels = rows[0] if len(rows) else rows.flatten()
-        places = (channels != _UNKNOWN).nonzero().flatten()
-        order = channels[places].argsort()
+        found, mixed = heads.found, heads.mixed
+        count, _, width = mixed.heads.shape
+        numbers = marked.numbers.flatten(0, -2)
+        there = (numbers != UNKNOWN).any(dim=1)
+        numbers = numbers[there]
+        rows = numbers.amax(dim=1, keepdim=True) // (count * width)
+        first = rows * (count * width)
+        channels = torch.where(numbers == UNKNOWN, UNKNOWN, numbers - first)
+        places = (channels[:1] != UNKNOWN).any(dim=0).nonzero().flatten()
+        order = channels[:1].flatten()[places].argsort()
         whole = torch.arange(count * width, dtype=channels.dtype, device=channels.device)
-        if not torch.equal(channels[places][order], whole) or bool((rows != channels).any()):
+        if not len(rows) or bool((channels != channels[:1]).any()):
             found.unweighed = "a matrix takes its heads in parts"
             return
-        rows_of_matrix = matrix[places[order].to(matrix.device)]
-        self.weigh(found, marked.mixed.weights, marked.mixed.values, rows_of_matrix)
+        if not torch.equal(channels[0][places][order], whole):
+            found.unweighed = "a matrix takes its heads in parts"
+            return
+        sent = Sent(mixed.weights, mixed.values, matrix[places[order].to(matrix.device)])
+        self.weigh(found, sent)
+        self._add_up(call.output, heads, sent, there, rows.flatten())
 
-    def _changed(self, tensor: torch.Tensor, found: Found) -> bool:
-        marked = self._of(tensor).get(id(found))
-        return marked is not None and marked.version != _version(tensor)
-
-    def _of(self, tensor: torch.Tensor) -> dict[int, _Marked]:
-        """Return what is known of a tensor, by the identity of the attentions."""
-        known = self._known.get(id(tensor))
-        return known[1] if known is not None and known[0]() is tensor else {}
-
-    def _hold(self, tensor: torch.Tensor, marked: _Marked) -> None:
-        """Know this of a tensor for as long as it lives, and no longer."""
-        marked = replace(marked, version=_version(tensor))
-        key, known = id(tensor), self._known
-
-        def forget(reference: weakref.ref[torch.Tensor]) -> None:
-            if key in known and known[key][0] is reference:
-                del known[key]
-
-        others = self._of(tensor)
-        known[key] = (weakref.ref(tensor, forget), others | {id(marked.found): marked})
-
-
-def _like(marks: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the marks that lie where the tensor's numbers lie in their memory."""
-    return marks.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+    def _add_up(
+        self,
+        output: torch.Tensor,
+        heads: _Heads,
+        sent: Sent,
+        there: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> None:
+        """Follow the projection's result: ``there`` tells its rows, ``rows`` their queries."""
+        width = output.shape[-1]
+        part = Projected(heads.found, sent, heads.sources, (heads.mixed.heads.shape[1], width))
+        with quietly(output):
+            numbers = torch.full(
+                (len(there), width), UNKNOWN, dtype=torch.int32, device=rows.device
+            )
+            channels = torch.arange(width, dtype=torch.int32, device=rows.device)
+            numbers[there] = rows.unsqueeze(1) * width + channels
+            self._blocks.begin(part, output, numbers.view(output.shape))
 
 
-def _version(tensor: torch.Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
-
-
-def _is_no_dropout(call: Called) -> bool:
-    if call.function not in _DROPOUT:
-        return False
-    return not call.argument(1, "p", 0.5) or not call.argument(2, "training", True)
-
-
-def _tensors(call: Called) -> Iterator[torch.Tensor]:
-    for value in (*call.args, *call.kwargs.values()):
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, torch.Tensor):
-                yield item
+def _two(rows: torch.Tensor) -> tuple[int, int]:
+    queries, width = rows.shape
+    return queries, width

@@ -91,7 +91,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     )
     watch.keep(found)
     heads = real.reshape(*weights.shape[:2], real.shape[-1])
-    watch.attended(found, Mixed(heads, output, v, weights, exact=not dropout_p))
+    watch.attended(found, Mixed(heads, output, v, weights, value, exact=not dropout_p))
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))

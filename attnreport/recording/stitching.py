@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from attnreport.recording.laying import Part
 from attnreport.recording.sending import put_together
-from attnreport.run import LedgerEntry
+from attnreport.run import LedgerEntry, ValueNorms
 
 if TYPE_CHECKING:
     from attnreport.recording.watch import Found
@@ -120,6 +120,7 @@ def _joined(
     reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
     first = group[0].weights.shape[1]
     how = f"{len(group)} calls put together: {first} positions, then step by step"
+    norms = put_together([each.value_norms for each in group], starts, weights.shape[2])
     return replace(
         group[0],
         weights=weights,
@@ -130,9 +131,18 @@ def _joined(
         query_part=rows,
         key_part=columns,
         gradient=None,
-        value_norms=put_together([each.value_norms for each in group], starts, weights.shape[2]),
+        value_norms=norms,
         unweighed=next((each.unweighed for each in group if each.value_norms is None), ""),
+        unsummed=_unsummed(group, norms),
     )
+
+
+def _unsummed(group: Sequence[Found], norms: ValueNorms | None) -> str:
+    """Return why the steps together have no block."""
+    if norms is None or norms.block is not None:
+        return ""
+    whys = (each.unsummed for each in group if each.unsummed)
+    return next(whys, "its steps do not add alike, or its cache is longer than what is in it")
 
 
 def _worst(residuals: Iterable[float | None]) -> float | None:

@@ -60,6 +60,7 @@ class Found:
         gradient: of the user's scalar with respect to the weights, once a backward brought it.
         value_norms: see ``Attention.value_norms``.
         unweighed: why there are none, for the ledger, where they are asked for.
+        unsummed: why they have no block, for the ledger; empty where they have one.
         heads: which heads of the layer were kept, where not all.
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
@@ -81,6 +82,7 @@ class Found:
     gradient: NDArray[np.float32] | None = None
     value_norms: ValueNorms | None = None
     unweighed: str = "its heads were not followed to a projection"
+    unsummed: str = ""
     heads: list[int] | None = None
     reduction: Reduction | None = None
     query_axis: Axis | None = None
@@ -101,6 +103,7 @@ class Mixed:
         returned: the tensor that the model goes on with.
         values: ``(key head, key, width)``.
         weights: ``(head, query, key)`` that the values were multiplied by.
+        source: the tensor of the model that the values are of.
         exact: whether these are the weights that are shown.
     """
 
@@ -108,6 +111,7 @@ class Mixed:
     returned: torch.Tensor
     values: torch.Tensor
     weights: torch.Tensor
+    source: torch.Tensor
     exact: bool = True
 
     @property
@@ -205,6 +209,9 @@ class Watch(TorchFunctionMode):
         elif not isinstance(output, (torch.Tensor, tuple, list)) or isinstance(output, torch.Size):
             return
         tags = self._tags(args, kwargs)
+        if not tags and self.names.current() is None:
+            # Made for the model in the user's own lines: an input, once the model takes it.
+            return
         stream = _stream_of_result(tags)
         for tensor in (output,) if isinstance(output, torch.Tensor) else output:
             if isinstance(tensor, torch.Tensor):

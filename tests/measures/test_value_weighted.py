@@ -71,3 +71,36 @@ def test_norms_that_do_not_fit_are_no_run():
     wrong = ValueNorms(attention.value_norms.heads[:1].copy(), attention.value_norms.mixed.copy())
     with pytest.raises(InvalidRun, match=r"shapes \(3, 10\) and \(10, 10\), got \(1, 10\)"):
         replace(attention, value_norms=wrong)
+
+
+def test_blocks_are_a_map_of_their_own_and_say_where_a_norm_is_in_them():
+    run = with_norms(stack())
+    blocks = [np.full(each.weights.shape[1:], 0.5, np.float32) for each in run.attentions]
+    attentions = tuple(
+        each
+        if each.layer == 1
+        else replace(
+            each,
+            value_norms=replace(each.value_norms, block=block, normed=each.layer == 2),
+        )
+        for each, block in zip(run.attentions, blocks, strict=True)
+    )
+    (found,) = [
+        each
+        for each in joined_maps(replace(run, attentions=attentions))
+        if each.name == "value_weighted_block"
+    ]
+    assert found.variants == ("0", "2")
+    np.testing.assert_array_equal(found.values, np.stack([blocks[0], blocks[2]]))
+    words = " ".join(found.notes)
+    assert "The norm is taken in of layer 2" in words
+    assert "No norm is taken in of layer 0" in words
+    assert "Layer 1 is left out" in words
+    assert not any(each.name == "value_weighted_block" for each in joined_maps(run))
+
+
+def test_a_block_that_does_not_fit_is_no_run():
+    attention = with_norms(stack(1)).attentions[0]
+    wrong = replace(attention.value_norms, block=np.zeros((9, 10), np.float32))
+    with pytest.raises(InvalidRun, match=r"block of shape \(10, 10\), got \(9, 10\)"):
+        replace(attention, value_norms=wrong)

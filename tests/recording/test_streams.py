@@ -64,6 +64,13 @@ def sides(run):
     return [(a.kind, a.queries.name, a.keys.name) for a in run.attentions]
 
 
+def test_inputs_that_are_made_inside_the_capture_are_inputs():
+    model = Translator()
+    with attnreport.capture(model) as recording:
+        model(ids(), ids())
+    assert [a.kind for a in recording.run().attentions] == ["self", "self", "cross"]
+
+
 @pytest.mark.parametrize("fused", [True, False], ids=["sdpa", "by hand"])
 def test_two_sequences_of_one_length_are_told_apart(fused):
     source, target = ids(), ids()

@@ -33,6 +33,7 @@ class Call:
         token_name: says what a token id stands for, for the page.
         written: the token ids that the positions of the logits are made to write, in their order,
             where there is a target: ``--target-token`` is read where it is written.
+        special: token ids that stand for no text: ``--probe`` draws none of them.
         blanks: the positions that the model is to fill in: ``--target-token`` is read at the last.
     """
 
@@ -44,4 +45,5 @@ class Call:
     token_ids: Callable[[str], Sequence[int]] | None = None
     token_name: Callable[[int], str] | None = None
     written: tuple[int, ...] = ()
+    special: tuple[int, ...] = ()
     blanks: tuple[int, ...] = ()

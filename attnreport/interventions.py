@@ -81,7 +81,8 @@ def with_ablation(  # noqa: PLR0913 - each is another thing, and two have names
         f"the score is the {change} of {number.words}, which was {found.before:.6g}"
     ]
     if found.untouched:
-        notes.append(f"heads that could not be ablated: those of {', '.join(found.untouched)}")
+        whys = ", ".join(f"{name} ({why})" for name, why in found.untouched.items())
+        notes.append(f"heads that could not be ablated: those of {whys}")
     return _taken(run, "ablation", scores, notes)
 
 

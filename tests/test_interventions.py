@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from attnreport import Run
+from attnreport import Axis, Run
 from attnreport.build import build_run, capture_run
+from attnreport.call import Call
 from attnreport.cli import cli
 from attnreport.demos import text, translate, vision
 from attnreport.errors import InvalidOption, InvalidRun
 from attnreport.measures import notable_heads
 from attnreport.sources import Request
+from attnreport.sources.probe import repeated
 
 REPEATS = "Ada met Grace. Then Ada met Grace. And Ada met Grace"
 PICTURE = "examples/bar.png"
@@ -134,6 +137,16 @@ def test_the_probe_is_the_measure_on_a_repeated_sequence():
     assert np.sort(scores, axis=None)[-2] < 0.3
     again = capture_run(Request("demo:text", "something else", probe="induction"))
     np.testing.assert_array_equal(again.measure("induction_probe").array, scores)
+
+
+def test_the_probe_draws_no_token_that_stands_for_no_text():
+    ids = torch.tensor([[5, 6, 7]])
+    call = Call(args=(ids,), axes=((ids, Axis.of_labels("text", "abc")),), special=(0, 1, 4))
+    made, period = repeated(call, nn.Embedding(9, 2))
+    drawn = made.args[0][0].tolist()
+    assert period == 6
+    assert sorted(drawn[:6]) == [2, 3, 5, 6, 7, 8]
+    assert drawn[:6] == drawn[6:]
 
 
 def test_taken_scores_come_back_from_the_file(tmp_path):

@@ -65,6 +65,8 @@ def colourbar_view() -> alt.LayerChart:
                     values=alt.ExprRef("places"),
                     labelExpr="labels[indexof(places, datum.value)]",
                     labelColor=alt.ExprRef("ink"),
+                    # The marks of a map may be longer words than those of weights.
+                    labelOverlap="greedy",
                 ),
             ),
             x2="x1:Q",

@@ -14,7 +14,7 @@ import contextlib
 import glob
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ from attnreport.axis import Axis
 from attnreport.pixels import Pixels
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.kernels import kernels_seen_by
+from attnreport.recording.marking import shares_memory
+from attnreport.recording.places import Pieces
 from attnreport.recording.selection import Selection
 from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.run import Run
@@ -33,6 +35,8 @@ from attnreport.run import Run
 Axes = Sequence[tuple[torch.Tensor, Axis | Pixels]]
 How = Literal["zero", "mean"]
 Progress = Callable[[int, int, float], None]
+
+_APART = "its heads are no part of what the call returned"
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Ablated:
         before: the number of the run with every head.
         after: per attention of the run ``(head,)`` float64; NaN where a head could not be taken
             out.
-        untouched: paths of the attentions whose heads could not be taken out.
+        untouched: paths of the attentions whose heads could not be taken out, each with the reason.
     """
 
     before: float
     after: tuple[NDArray[np.float64], ...]
-    untouched: tuple[str, ...]
+    untouched: Mapping[str, str]
 
 
 class _Without(Watch):
@@ -71,14 +75,32 @@ class _Without(Watch):
         self.place, self.how = place, trial.how
         self.calls: Counter[str] = Counter()
         self.done = False
+        self.why = "it did not run again"
 
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Write over the head, where the heads share their memory with what was returned."""
         number = self._head_here(found)
-        if number is None or not mixed.in_place:
+        if number is None:
+            return
+        if not shares_memory(mixed.heads, mixed.returned):
+            self.why = _APART
             return
         head = mixed.heads[number]
         head.copy_(head.mean(dim=0) if self.how == "mean" else torch.zeros_like(head))
+        self.done = True
+
+    def attended_in_windows(self, found: Found, windows: torch.Tensor, pieces: Pieces) -> None:
+        """Write over the head in every window of the example; padding is no query of the mean."""
+        number = self._head_here(found)
+        if number is None:
+            return
+        if not isinstance(self.returned, torch.Tensor) or not shares_memory(windows, self.returned):
+            self.why = _APART
+            return
+        # (window, query, width)
+        head = windows[pieces.own, number]
+        mean = head[pieces.rows >= 0].mean(dim=0)
+        windows[pieces.own, number] = mean if self.how == "mean" else torch.zeros_like(mean)
         self.done = True
 
     def projected(
@@ -104,6 +126,7 @@ class _Without(Watch):
         if place is None or (found.name, call) != (place.name, place.call):
             return None
         if found.shape[0] != place.heads:
+            self.why = f"it has {found.shape[0]} heads now, and had {place.heads}"
             return None
         return place.head if found.heads is None else found.heads[place.head]
 
@@ -130,13 +153,19 @@ class Trial:
     example: int = 0
     heads: Sequence[int] | None = None
 
-    def without(self, place: Place | None) -> float:
-        """Return the number without a head, or as it is; NaN if the head was not taken out."""
+    def without(self, place: Place | None) -> tuple[float, str]:
+        """Return the number without a head, or as it is.
+
+        Returns:
+            The number, and an empty word; NaN and the reason if the head was not taken out.
+        """
         watch = _Without(self, place)
         with torch.no_grad(), _fused_paths_closed(), unseen_by_fast_paths(Watch):
             with kernels_seen_by(watch), watch:
                 output = self.call()
-            return float(self.number(output)) if watch.done or place is None else np.nan
+            if watch.done or place is None:
+                return float(self.number(output)), ""
+            return np.nan, watch.why
 
 
 def ablate(run: Run, trial: Trial, progress: Progress = lambda *_: None) -> Ablated:
@@ -151,19 +180,17 @@ def ablate(run: Run, trial: Trial, progress: Progress = lambda *_: None) -> Abla
     """
     total = 1 + sum(attention.heads for attention in run.attentions)
     start = time.perf_counter()
-    before = trial.without(None)
+    before, _ = trial.without(None)
     seconds, done = time.perf_counter() - start, 1
     progress(done, total, seconds)
     after = [np.full(attention.heads, np.nan) for attention in run.attentions]
+    untouched: dict[str, str] = {}
     for layer, place in _places(run):
-        after[layer][place.head] = trial.without(place)
+        after[layer][place.head], why = trial.without(place)
+        if why:
+            untouched.setdefault(place.name, why)
         done += 1
         progress(done, total, seconds)
-    untouched = tuple(
-        attention.name
-        for attention, values in zip(run.attentions, after, strict=True)
-        if np.isnan(values).any() and not np.isnan(before)
-    )
     return Ablated(before, tuple(after), untouched)
 
 

@@ -147,6 +147,12 @@ def tensors_of(call: Called) -> Iterator[torch.Tensor]:
                 yield item
 
 
+def shares_memory(part: torch.Tensor, whole: torch.Tensor) -> bool:
+    """Tell whether writing to one tensor writes to the other."""
+    storages = {each.untyped_storage().data_ptr() for each in (part, whole)}
+    return len(storages) == 1
+
+
 def version_of(tensor: torch.Tensor) -> int | None:
     """Return how often a tensor was written to; None where torch does not count."""
     return None if tensor.is_inference() else tensor._version

@@ -126,6 +126,7 @@ def _record_windows(
         product.weights, lambda numbers: numbers[pieces.own.cpu()][:, 0], pieces.rows, pieces.length
     )
     watch.keep(found)
+    watch.attended_in_windows(found, product.output, pieces)
     return True
 
 

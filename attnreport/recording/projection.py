@@ -19,7 +19,15 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.block import Blocks, Projected
 from attnreport.recording.following import Called
 from attnreport.recording.lineage import Lineage, Tokens, matrix_of
-from attnreport.recording.marking import UNKNOWN, Marked, Marks, laid, several, tensors_of
+from attnreport.recording.marking import (
+    UNKNOWN,
+    Marked,
+    Marks,
+    laid,
+    several,
+    shares_memory,
+    tensors_of,
+)
 from attnreport.recording.registry import name_of
 from attnreport.recording.sending import Norm, Sent, value_norms
 
@@ -62,7 +70,7 @@ class Projections:
         if not mixed.exact:
             found.unweighed = "weights were dropped out or mixed before they met the values"
             return
-        if not mixed.in_place:
+        if not shares_memory(heads, returned):
             found.unweighed = "its heads are no part of what the call returned"
             return
         count, queries, width = heads.shape

@@ -67,6 +67,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
             query, lambda numbers: numbers[own.cpu()][:, 0], pieces.rows, pieces.length
         )
         watch.keep(found)
+        watch.attended_in_windows(found, output, pieces)
         return
     with quietly(query):
         q, k, v, real = (layout.pick(tensor) for tensor in (query, key, value, output))

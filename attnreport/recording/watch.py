@@ -28,7 +28,7 @@ from attnreport.recording.exported import torch_function_of
 from attnreport.recording.laying import Part
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
-from attnreport.recording.places import remember
+from attnreport.recording.places import Pieces, remember
 from attnreport.recording.projection import Projections
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.region_axes import RegionAxes
@@ -113,12 +113,6 @@ class Mixed:
     weights: torch.Tensor
     source: torch.Tensor
     exact: bool = True
-
-    @property
-    def in_place(self) -> bool:
-        """Tell whether writing to ``heads`` writes to what the model goes on with."""
-        storages = (each.untyped_storage() for each in (self.heads, self.returned))
-        return len({storage.data_ptr() for storage in storages}) == 1
 
 
 class Watch(TorchFunctionMode):
@@ -324,6 +318,15 @@ class Watch(TorchFunctionMode):
         """Hear what each head returned, before the model goes on with it."""
         if self.projections is not None:
             self.projections.begin(found, mixed)
+
+    def attended_in_windows(self, found: Found, windows: torch.Tensor, pieces: Pieces) -> None:
+        """Hear the same of heads inside windows: nothing to do.
+
+        Args:
+            found: what was kept of it.
+            windows: ``(window, head, query, width)``, before the model goes on with them.
+            pieces: which windows are the example's, and which of their queries are positions.
+        """
 
     def projected(
         self, found: Found, output: torch.Tensor, part: Callable[[int], torch.Tensor]

@@ -25,7 +25,7 @@ def repeated(call: Call, model: nn.Module) -> tuple[Call, int]:
     """Return the call with its tokens replaced, and how many of them are repeated.
 
     A special token at the start stays. The others are drawn without replacement from what the
-    model embeds, special tokens of the call left out; the same ones every time.
+    model embeds, special tokens left out; the same ones every time.
 
     Raises:
         InvalidOption: the model does not read one sequence of token ids.
@@ -34,6 +34,7 @@ def repeated(call: Call, model: nn.Module) -> tuple[Call, int]:
     table = _embedding(model, int(ids.max()))
     start = 1 if axis.positions[0].role == "special" else 0
     taken = {int(ids[0, at]) for at, each in enumerate(axis.positions) if each.role == "special"}
+    taken.update(call.special)
     free = torch.tensor([number for number in range(table.num_embeddings) if number not in taken])
     longest = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     room = (longest - start) // 2 if isinstance(longest, int) and longest > 0 else PERIOD

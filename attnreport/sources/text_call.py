@@ -63,6 +63,7 @@ def text_call(request: Request, model: Any, tokenizer: Any, text: str) -> Call:
         classes=class_names(model.config),
         token_ids=token_ids(words),
         token_name=token_name(words),
+        special=tuple(tokenizer.all_special_ids),
         written=written,
         blanks=() if both else _masked(tokenizer, inputs["input_ids"]),
     )

@@ -66,7 +66,7 @@ def main() -> int:
         print(f"  worth a look      {seconds(notable_heads, causal=causal):6.3f} s")
     run = make_run(LAYERS, HEADS, TOKENS, causal=False)
     for name, found in known_measures().items():
-        if not found.needs:
+        if not found.needs and found.suits(run):
             took = seconds(lambda run, name=name: head_scores(run, name), causal=False, fresh=run)
             print(f"  {name:17s} {took:6.3f} s")
     small = make_run(4, 4, 14, causal=False)

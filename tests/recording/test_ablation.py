@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from test_windows import Windows
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
@@ -96,7 +97,7 @@ def test_every_head_of_attention_in_any_hand(way, how, hidden):
         expected = [number(Attend(way, head, how)(hidden)) for head in range(HEADS)]
     np.testing.assert_array_equal(found.after[0], expected)
     assert len(set(expected)) == HEADS
-    assert found.untouched == ()
+    assert not found.untouched
 
 
 def without_columns(layer, head):
@@ -198,7 +199,7 @@ def test_heads_that_do_not_come_by_again_have_no_number(hidden):
     found = ablate(recording.run(), trial)
     assert math.isfinite(found.before)
     assert np.isnan(found.after[0]).all()
-    assert len(found.untouched) == 1
+    assert list(found.untouched.values()) == ["it did not run again"]
 
 
 def test_chosen_heads_of_a_chosen_example(hidden):
@@ -227,6 +228,37 @@ def test_chosen_heads_of_a_chosen_example(hidden):
     np.testing.assert_array_equal(found.after[0], [expected])
     # Without the choice the layer has three heads and the run one: none is taken for another.
     assert np.isnan(ablated_with(example=1).after[0]).all()
+
+
+@pytest.mark.parametrize("how", ["zero", "mean"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_heads_inside_shifted_and_padded_windows(fused, how):
+    # 6 × 6 patches in windows of 4: 28 of 64 places of the second example's windows are padding.
+    model, picture = Windows(4, 1, fused).eval(), torch.randn(2, 3, 12, 12)
+    real = F.pad(torch.ones(6, 6, dtype=torch.bool), (0, 2, 0, 2)).roll((-1, -1), (0, 1))
+    real = real.view(2, 4, 2, 4).permute(0, 2, 1, 3).reshape(4, 16)
+    with torch.no_grad(), attnreport.capture(model, example=1) as recording:
+        plain = model(picture)
+    trial = Trial(model, (), call=lambda: model(picture), number=number, how=how, example=1)
+    found = ablate(recording.run(), trial)
+    for head in range(2):
+        changed = plain.clone()
+        own = changed[4:, head]
+        changed[4:, head] = own[real].mean(dim=0) if how == "mean" else 0
+        assert found.after[0][head] == pytest.approx(number(changed), rel=1e-6)
+    assert not found.untouched
+
+
+def test_heads_that_einsum_writes_in_another_order(hidden):
+    class Apart(Attend):
+        def heads(self, query, key, value):
+            weights = (query @ key.mT / math.sqrt(WIDTH)).softmax(-1)
+            return torch.einsum("bhqk,bhkd->bqhd", weights, value).transpose(1, 2).contiguous()
+
+    found, _ = ablated(Apart("einsum"), hidden)
+    with torch.no_grad():
+        expected = [number(Attend("einsum", head)(hidden)) for head in range(HEADS)]
+    np.testing.assert_allclose(found.after[0], expected, rtol=1e-6)
 
 
 def test_an_error_leaves_everything_as_it_was(hidden):

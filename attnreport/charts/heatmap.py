@@ -174,7 +174,7 @@ def cells(weights: Weights, theme: Theme) -> Iterator[Cell]:
             column=column,
             colour=colours[code],
             number=cell_number(float(weights[row, column])),
-            ink="#ffffff" if _is_dark(colours[code]) else "#22222c",
+            ink=ink_on(colours[code]),
         )
 
 
@@ -187,6 +187,10 @@ def cell_number(weight: float) -> str:
     return f"{weight:.2f}".removeprefix("0")
 
 
-def _is_dark(colour: str) -> bool:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 140
+def ink_on(colour: str) -> str:
+    """Return black or white, whichever is read better on a colour: its contrast is at least 4.5.
+
+    Both have the same contrast to a relative luminance of √(1.05 · 0.05) − 0.05 (WCAG 2.2).
+    """
+    red, green, blue = ((int(colour[at : at + 2], 16) / 255) ** 2.2 for at in (1, 3, 5))
+    return "#ffffff" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179 else "#000000"

@@ -6,8 +6,9 @@ export function paletteOf(hexadecimal) {
   return Uint8Array.from(hexadecimal.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-/** The colour of letters on the colour of a code. @param {Uint8Array} palette @param {number} code */
+/** Black or white, whichever is read better on the colour of a code: its contrast is at least 4.5.
+ * @param {Uint8Array} palette @param {number} code */
 export function inkOn(palette, code) {
-  const [red, green, blue] = palette.subarray(code * 3, code * 3 + 3);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 140 ? "#ffffff" : "#15151c";
+  const [red, green, blue] = Array.from(palette.subarray(code * 3, code * 3 + 3), (part) => (part / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179 ? "#ffffff" : "#000000";
 }

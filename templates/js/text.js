@@ -2,6 +2,7 @@
 // The text view: the text itself, each token shaded by how much it is looked at, or looks. A sequence
 // that looks at itself stands once, and is both who looks and what is looked at.
 import { element, filled, made } from "./dom.js";
+import { inkOn } from "./palette.js";
 import { lookedAt, lookers } from "./profile.js";
 import { placeOf } from "./scale.js";
 
@@ -98,7 +99,7 @@ export class Text {
     const code = Number.isFinite(weight) ? Math.round(placeOf(state.scale, weight, extent) * (levels - 1)) : levels;
     const [red, green, blue] = palette.subarray(code * 3, code * 3 + 3);
     node.style.backgroundColor = `rgb(${red} ${green} ${blue})`;
-    node.style.color = 0.299 * red + 0.587 * green + 0.114 * blue < 140 ? "#ffffff" : "#15151c";
+    node.style.color = inkOn(palette, code);
   }
 
   /** One sequence as text: tokens in place, what lies between them as it stands.

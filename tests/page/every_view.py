@@ -18,7 +18,7 @@ FRAGMENTS = {
     "arrows": "#layer=1&view=arrows&head=0,1,2&query=3",
     "arcs": "#layer=1&view=arrows&graph=arcs",
     "text": "#layer=1&view=text&query=3&more=4,5",
-    "words": "#layer=1&view=text&unit=words",
+    "words": "#layer=1&view=text&unit=words&sinks=hidden",
     "two texts": "#layer=2&view=text&key=1",
     "picture": "#layer=0&view=overlay&query=3",
     "contour lines": "#layer=0&view=overlay&mode=contours&query=3",

@@ -27,23 +27,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import timm_beside_cpu_torch  # lies one folder up, as the next does
 from browser import ARGUMENTS, chromium
+from painted import REPEATS, opened
 from playwright.sync_api import sync_playwright
 
 from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.picture import Picture
 
-LAYERS, HEADS, REPEATS = 12, 12, 5
+LAYERS, HEADS = 12, 12
 SIDE = 14
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 # Columns, rows, registers: ViT at 224 pixels, DINOv2 with registers, a tall one, DINOv2 at 518.
 GRIDS = [(14, 14, 0), (16, 16, 4), (24, 36, 0), (37, 37, 0)]
-_READY = """
-new MutationObserver((_, observer) => {
-  if (document.documentElement?.dataset.ready !== "true") return;
-  observer.disconnect();
-  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); }));
-}).observe(document, { subtree: true, childList: true, attributes: true });
-"""
 _SWITCH = """async ([across, down]) => {
   const frame = () => new Promise(requestAnimationFrame);
   const live = document.querySelector("#overlay-live");
@@ -131,11 +125,7 @@ def shown(browser, path: Path) -> tuple[list[float], list[float]]:
     """Return milliseconds until the view is ready, and milliseconds to another query."""
     ready, switches = [], []
     for _ in range(REPEATS):
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script(_READY)
-        page.goto(f"{path.as_uri()}#view=overlay&query=0")
-        page.wait_for_selector("html[data-ready=true]", state="attached")
-        page.wait_for_timeout(300)
+        page = opened(browser, f"{path.as_uri()}#view=overlay&query=0")
         ready.append(page.evaluate("window.__ready"))
         places = [(0.3, 0.4), (0.7, 0.2), (0.9, 0.9), (0.1, 0.6)]
         switches += [page.evaluate(_SWITCH, place) for place in places]

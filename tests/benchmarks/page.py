@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import timm_beside_cpu_torch  # lies one folder up, as the next does
 from browser import ARGUMENTS, chromium
+from painted import REPEATS, figures
 from peers import peers
 from playwright.sync_api import sync_playwright
 
 from attnreport import Attention, Axis, LedgerEntry, Provenance, Run
 
 TOKENS = 128
-REPEATS = 5
 # Lincoln, 19 November 1863, and the Declaration of Independence, 4 July 1776: public domain.
 TEXTS = (
     "Four score and seven years ago our fathers brought forth on this continent, a new nation, "
@@ -61,25 +61,6 @@ run = Run.load(sys.argv[1])
 start = time.perf_counter()
 size = Report(run).save(sys.argv[2], force=True)
 print(size, time.perf_counter() - start)
-"""
-_SWITCH = """async (head) => {
-  const frame = () => new Promise(requestAnimationFrame);
-  const image = () => document.querySelector("#heatmap-live svg image").getAttribute("href");
-  const picker = document.getElementById("head-select");
-  const before = image();
-  const start = performance.now();
-  picker.value = String(head);
-  picker.dispatchEvent(new Event("change"));
-  while (image() === before) await frame();
-  await frame();
-  return performance.now() - start;
-}"""
-_READY = """
-new MutationObserver((_, observer) => {
-  if (document.documentElement?.dataset.ready !== "true") return;
-  observer.disconnect();
-  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); }));
-}).observe(document, { subtree: true, childList: true, attributes: true });
 """
 
 
@@ -135,21 +116,6 @@ def written(run: Run, path: Path) -> tuple[int, list[float]]:
     return size, seconds
 
 
-def shown(browser, path: Path) -> tuple[list[float], list[float]]:
-    """Return milliseconds until ready, and milliseconds to another head, each painted."""
-    ready, switches = [], []
-    for _ in range(REPEATS):
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script(_READY)
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready=true]", state="attached")
-        page.wait_for_timeout(200)
-        ready.append(page.evaluate("window.__ready"))
-        switches += [page.evaluate(_SWITCH, head) for head in (1, 5, 11, 3)]
-        page.close()
-    return ready, switches
-
-
 def main() -> None:
     """Print every figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -163,12 +129,10 @@ def main() -> None:
         for kind, values in kinds.items():
             path = Path(name) / f"{kind}.html"
             size, seconds = written(run_of(values, labels), path)
-            ready, switches = shown(browser, path)
             print(
                 f"attnreport, {kind}: {size / 1e6:.2f} MB, written in "
-                f"{statistics.median(seconds[1:]):.2f} s (first {seconds[0]:.2f} s), ready in "
-                f"{statistics.median(ready):.0f} ms, "
-                f"head switch {statistics.median(switches):.0f} ms"
+                f"{statistics.median(seconds[1:]):.2f} s (first {seconds[0]:.2f} s), "
+                f"{figures(browser, path)}"
             )
         if options.peers:
             peers(browser, weights, Path(name))

@@ -24,7 +24,13 @@ PARTS = sorted(TEMPLATES.glob("**/*.jinja"))
 SCRIPTS = sorted(TEMPLATES.glob("js/*.js"))
 
 # What the templates are given, by name; what render() makes itself are strings.
-GIVEN = {"page": PageContext, "vega": str, "script": str, "style": str, "policy": str}
+GIVEN = {
+    "page": PageContext,
+    "scripts": tuple[str, ...],
+    "start": str,
+    "style": str,
+    "policy": str,
+}
 WHOLE = {PackedLayer}  # handed on as one JSON script
 
 _MARKUP = re.compile(

@@ -9,7 +9,6 @@ HTML.
 
 from __future__ import annotations
 
-import base64
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from functools import partial
 import numpy as np
 
 from attnreport.charts import THUMBNAIL, picture, thumbnails
+from attnreport.page.base85 import CHARACTERS_PER_BYTE, text_of
+from attnreport.page.imagedata import image_data, size_of
 from attnreport.page.refining import LARGEST, refinement
 from attnreport.run import Attention, Run, Weights
 
@@ -26,16 +27,18 @@ from attnreport.run import Attention, Run, Weights
 EXACT_BYTES = 1 << 20
 
 # 144 heads must stay below 1.9 MB when causal and 2.7 MB when not over 128 tokens, and below 8 and
-# 16 MB over 512, 1 MB of which is Vega and the rest of the page. So many characters a report may
-# take, and so many more for every visible weight.
-_CHARACTERS_ALLOWED = 400_000
-_CHARACTERS_PER_WEIGHT = 0.372
+# 16 MB over 512, 0.7 MB of which is Vega and the rest of the page. So many characters a report may
+# take, and so many more for every visible weight; over 197 positions of a picture they must stay
+# below 2.5 MB, which is fewer for each.
+_CHARACTERS_ALLOWED = 600_000
+_CHARACTERS_PER_WEIGHT = 0.345
+_CHARACTERS_PER_WEIGHT_OF_PICTURES = 0.3
 _CHARACTERS_ALWAYS = 800_000
 
 _THREADS = 4
 _SAMPLED_WEIGHTS = 4_000_000
+_SAMPLED_ROWS = 16  # neighbours, as filters ask for
 _BITS_PER_LARGE_WEIGHT = 12
-_IN_BASE64 = 4 / 3  # characters per byte
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ class PackedLayer:
     """Hold one attention as text for a JSON script.
 
     Attributes:
-        heads: base64 per head of the PNG image data: deflated rows of codes, each behind a zero.
-        exact: base64 of the deflated float32 little-endian weights (head, query, key), or None.
-        largest: base64 per head of ``refining.refinement``, or None.
+        heads: base85 per head of ``imagedata.image_data`` of its codes.
+        exact: base85 of the deflated float32 little-endian weights (head, query, key), or None.
+        largest: base85 per head of ``refining.refinement``, or None.
     """
 
     heads: tuple[str, ...]
@@ -82,7 +85,7 @@ class Packed:
         levels: how many codes stand for weights; the code ``levels`` says "not finite".
         exact: whether the exact weights travel as well.
         refined: whether the largest weights of every row travel more closely than their codes.
-        thumbnails: base64 of the image data of all small pictures, one under the other.
+        thumbnails: base85 of the image data of all small pictures, one under the other.
     """
 
     layers: tuple[PackedLayer, ...]
@@ -108,21 +111,32 @@ def pack(run: Run, room: int, *, frugal: bool = True) -> Packed | None:
         room: how many characters the layers may take at most.
         frugal: whether to stay as small as this run's bars ask, or to fill the room.
     """
-    nbytes = sum(attention.weights.nbytes for attention in run.attentions)
-    sizes = {plan: characters(run, plan) for plan in PLANS}
-    visible = sum(int(np.count_nonzero(attention.weights)) for attention in run.attentions)
-    allowed = max(_CHARACTERS_ALWAYS, _CHARACTERS_ALLOWED + round(_CHARACTERS_PER_WEIGHT * visible))
-    wished = min(allowed, room) if frugal else room
-    fitting = [plan for plan in PLANS if sizes[plan] <= wished]
+    wished = min(_allowed(run), room) if frugal else room
+    wanted = [(plan, wished) for plan in PLANS]
     # Where not even the coarsest is as small as wished, the limit alone decides.
-    wanted = fitting or [plan for plan in PLANS[-2:] if sizes[plan] <= room]
-    if nbytes <= EXACT_BYTES and sizes[PLANS[0]] + nbytes * _IN_BASE64 <= room:
-        wanted.insert(0, _EXACT)
-    for plan in wanted:
-        packed = _packed(run, plan, _thumbnails(run))
-        if packed.characters <= room:  # what was compared above are estimates
+    wanted += [(plan, room) for plan in (PLANS[-1:] if _pictured(run) else PLANS[-2:])]
+    if sum(attention.weights.nbytes for attention in run.attentions) <= EXACT_BYTES:
+        wanted.insert(0, (_EXACT, room))
+    small = _thumbnails(run)
+    for plan, most in wanted:
+        if characters(run, plan) > most:
+            continue
+        packed = _packed(run, plan, small)
+        if packed.characters <= most:  # what was compared above are estimates
             return packed
     return None
+
+
+def _allowed(run: Run) -> int:
+    """Return how many characters the bars allow a run's layers."""
+    visible = sum(int(np.count_nonzero(attention.weights)) for attention in run.attentions)
+    if _pictured(run):
+        return max(_CHARACTERS_ALWAYS, round(_CHARACTERS_PER_WEIGHT_OF_PICTURES * visible))
+    return max(_CHARACTERS_ALWAYS, _CHARACTERS_ALLOWED + round(_CHARACTERS_PER_WEIGHT * visible))
+
+
+def _pictured(run: Run) -> bool:
+    return any(axis.picture is not None for axis in run.axes)
 
 
 def pack_smallest(run: Run) -> Packed:
@@ -138,30 +152,27 @@ def _packed(run: Run, plan: Plan, small: str) -> Packed:
 
 
 def characters(run: Run, plan: Plan) -> float:
-    """Return about how many characters a run takes: the entropy of each head's visible codes.
+    """Return about how many characters a run takes: a large one is judged by some of its rows.
 
-    Deflate comes within a tenth of it, and packing to choose would cost more than all the rest of
-    a report. A large run is judged by some of its rows.
+    Packing to choose would cost more than all the rest of a report.
     """
     weights = sum(attention.weights.size for attention in run.attentions)
     stride = -(-weights // _SAMPLED_WEIGHTS)
-    bits = 0.0
+    size = 0.0
     for attention in run.attentions:
-        sample = attention.weights[:, ::stride]
-        part = attention.weights.size / sample.size if sample.size else 0.0
-        for head in sample:
-            # What is hidden from a query are runs of zeros, which cost deflate next to nothing.
-            counts = np.bincount(picture.encode(head[head != 0], plan.levels))
-            counts = counts[counts > 0]
-            bits += part * float((counts * np.log2(counts.sum() / counts)).sum())
+        heads, queries, keys = attention.weights.shape
+        rows = np.flatnonzero(np.arange(queries) // _SAMPLED_ROWS % stride == 0)
+        codes = picture.encode(attention.weights[:, rows], plan.levels)
+        size += sum(map(size_of, codes)) * queries / max(1, len(rows))
         if plan.refined:
-            heads, queries, keys = attention.weights.shape
-            bits += heads * queries * min(LARGEST, keys) * _BITS_PER_LARGE_WEIGHT
-    return bits / 8 * _IN_BASE64
+            size += heads * queries * min(LARGEST, keys) * _BITS_PER_LARGE_WEIGHT / 8
+        if plan.exact:
+            size += attention.weights.nbytes
+    return size * CHARACTERS_PER_BYTE
 
 
 def _thumbnails(run: Run) -> str:
-    return _text(_image_data(thumbnails(run).reshape(-1, THUMBNAIL)))
+    return text_of(image_data(thumbnails(run).reshape(-1, THUMBNAIL)))
 
 
 def _pack_layer(attention: Attention, plan: Plan) -> PackedLayer:
@@ -170,32 +181,17 @@ def _pack_layer(attention: Attention, plan: Plan) -> PackedLayer:
     largest = None
     if plan.refined:
         largest = tuple(
-            _text(refinement(weights, head, plan.levels))
+            text_of(refinement(weights, head, plan.levels))
             for weights, head in zip(attention.weights, codes, strict=True)
         )
     return PackedLayer(packed_codes(codes), exact, largest)
 
 
 def packed_codes(codes: picture.Codes) -> tuple[str, ...]:
-    """Return ``(matrix, query, key)`` codes as the base64 of one picture's data per matrix."""
-    return tuple(_text(_image_data(matrix)) for matrix in codes)
+    """Return ``(matrix, query, key)`` codes as the base85 of one picture's data per matrix."""
+    return tuple(text_of(image_data(matrix)) for matrix in codes)
 
 
 def packed_exact(values: Weights) -> str:
-    """Return float32 values as the base64 of their deflated little-endian bytes."""
-    return _text(zlib.compress(np.ascontiguousarray(values, dtype="<f4").tobytes(), 9))
-
-
-def _image_data(codes: picture.Codes) -> bytes:
-    """Return the content of a PNG's IDAT: rows behind their filter byte, deflated.
-
-    Weights of neighbouring keys are not alike, so no PNG filter helps; zlib's strategy for
-    filtered data, which prefers Huffman codes to short matches, makes a tenth less.
-    """
-    lines = np.pad(codes, ((0, 0), (1, 0))).tobytes()
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-    return compressor.compress(lines) + compressor.flush()
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+    """Return float32 values as the base85 of their deflated little-endian bytes."""
+    return text_of(zlib.compress(np.ascontiguousarray(values, dtype="<f4").tobytes(), 9))

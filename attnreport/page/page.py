@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,13 +23,14 @@ import attnreport
 from attnreport.charts.theme import unchecked
 from attnreport.errors import OutputError
 from attnreport.joining import SHORTEST
+from attnreport.page.base85 import text_of
 from attnreport.page.context import PageContext, context
 from attnreport.page.form import Form, MeasuredRun
 from attnreport.page.joining import joined_run
 from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
 from attnreport.page.shrinking import shrunk_run
-from attnreport.page.vega import bundle, packed_bundle
+from attnreport.page.vega import bundle
 from attnreport.run import Run
 
 _STYLES = ("theme.css", "page.css")
@@ -55,12 +57,12 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
         OutputError: even the smallest page of this run takes more.
     """
     with unchecked():
-        run = shrunk_run(run, max_size - len(packed_bundle()))
+        run = shrunk_run(run, max_size - scripts_size())
         measured = MeasuredRun.of(run)
         place = (layer, head)
         for block in _blocks(run):
             drawn = joined_run(run, block)
-            room = max_size - len(packed_bundle())
+            room = max_size - scripts_size()
             while packed := pack(drawn, room, frugal=block == 1):
                 form = Form(drawn, packed, block)
                 html = _html(context(measured, form, place, attnreport.__version__))
@@ -95,20 +97,25 @@ def _blocks(run: Run) -> Iterator[int]:
 
 
 def _html(page: PageContext) -> str:
-    script = _script(_own_script())
+    start = _script(joined(_folder() / "js" / "start.js"))
     style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
     html: str = (
         _environment()
         .get_template("report.html.jinja")
         .render(
             page=page,
-            vega=packed_bundle(),
-            script=script,
+            scripts=_packed_scripts(),
+            start=start,
             style=style,
-            policy=_policy([bundle(), script], style),
+            policy=_policy([*_scripts(), start], style),
         )
     )
     return html
+
+
+def scripts_size() -> int:
+    """Return how many characters of every page are Vega and our own scripts, deflated."""
+    return sum(map(len, _packed_scripts()))
 
 
 def json_script(content: Any) -> Markup:
@@ -151,8 +158,14 @@ def _script(source: str) -> Markup:
     return Markup(safe)  # noqa: S704 - our own files
 
 
-def _own_script() -> str:
-    return joined(_folder() / "js" / "main.js")
+@cache
+def _scripts() -> tuple[str, str]:
+    return bundle(), joined(_folder() / "js" / "main.js")
+
+
+@cache
+def _packed_scripts() -> tuple[str, ...]:
+    return tuple(text_of(zlib.compress(script.encode(), 9)) for script in _scripts())
 
 
 def _read(*parts: str) -> str:

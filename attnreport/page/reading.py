@@ -6,8 +6,6 @@ bytes. Every size is checked before anything is inflated. Knows nothing of how a
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -21,6 +19,8 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
 from attnreport.errors import InvalidInput, InvalidRun
+from attnreport.page.base85 import bytes_of
+from attnreport.page.imagedata import codes_of
 from attnreport.page.reading_axes import WrittenAxis, WrittenPicture, WrittenPlaces, axis_of
 from attnreport.page.refining import EXACT_TO, refined
 from attnreport.run import Attention, Weights
@@ -158,12 +158,11 @@ def _unpacked(
         weights = np.frombuffer(raw, "<f4").reshape(heads, queries, keys)[head].astype(np.float32)
         levels = None
     else:
-        lines = np.frombuffer(_inflated(packed.heads[head], queries * (keys + 1)), np.uint8)
-        codes = lines.reshape(queries, keys + 1)[:, 1:]
+        codes = codes_of(_inflated(packed.heads[head], queries * (keys + 1)), queries, keys)
         if (codes > document.levels).any():
             raise ValueError(f"a code above its {document.levels} levels")
         if packed.largest is not None:
-            weights, sure = refined(codes, document.levels, _bytes(packed.largest[head]))
+            weights, sure = refined(codes, document.levels, bytes_of(packed.largest[head]))
         else:
             weights = ((codes / (document.levels - 1)) ** 2).astype(np.float32)
             weights[codes == document.levels] = np.nan
@@ -187,17 +186,10 @@ def _inflated(text: str, size: int) -> bytes:
     if size > _MOST_INFLATED:
         raise ValueError(f"{size} bytes of weights in one piece, at most {_MOST_INFLATED} are read")
     stream = zlib.decompressobj()
-    content = stream.decompress(_bytes(text), size + 1)
+    content = stream.decompress(bytes_of(text), size + 1)
     if len(content) != size:
         raise ValueError(f"expected {size} bytes of weights, got {min(len(content), size + 1)}")
     return content
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"weights that are not base64: {error}") from error
 
 
 def _scripts(path: Path) -> tuple[dict[str, str], str]:

@@ -7,9 +7,7 @@ version of vl-convert, so it is kept in the user's cache.
 
 from __future__ import annotations
 
-import base64
 import io
-import zlib
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -66,9 +64,3 @@ def bundle() -> str:
     """Return the JavaScript of Vega, to be run as one script."""
     depends_on = (version("vl-convert-python").encode(), _SNIPPET.encode())
     return kept("vega.js", depends_on, lambda: str(vl_convert.javascript_bundle(_SNIPPET)))
-
-
-@cache
-def packed_bundle() -> str:
-    """Return the base64 of the bundle deflated: less than half as long, 0.4 MB."""
-    return base64.b64encode(zlib.compress(bundle().encode(), 9)).decode()

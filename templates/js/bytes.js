@@ -1,9 +1,28 @@
 // @ts-check
 // Text to bytes and back, and inflating. Knows nothing of pictures or weights.
 
-/** @param {string} text base64 @returns {Uint8Array} */
-export function bytesOfBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const DIGITS =
+  "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;.=/?@^_:{|}~";
+const VALUES = Uint8Array.from({ length: 128 }, (_, code) =>
+  Math.max(0, DIGITS.indexOf(String.fromCharCode(code))),
+);
+
+/** @param {string} text that of attnreport/page/base85.py @returns {Uint8Array} */
+export function bytesOfText(text) {
+  const missing = (5 - (text.length % 5)) % 5;
+  const whole = text + "~".repeat(missing); // the largest digit
+  const bytes = new Uint8Array((whole.length / 5) * 4);
+  for (let from = 0, at = 0; from < whole.length; from += 5, at += 4) {
+    let number = 0;
+    for (let digit = 0; digit < 5; digit += 1) {
+      number = number * 85 + VALUES[whole.charCodeAt(from + digit)];
+    }
+    bytes[at] = number >>> 24;
+    bytes[at + 1] = number >>> 16;
+    bytes[at + 2] = number >>> 8;
+    bytes[at + 3] = number;
+  }
+  return bytes.subarray(0, bytes.length - missing);
 }
 
 /** @param {Uint8Array} bytes @returns {string} base64 */

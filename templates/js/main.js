@@ -5,14 +5,12 @@ import { element } from "./dom.js";
 import { listenToOverlay } from "./overlay.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
-import { runVega } from "./policy.js";
 import { listenToTaking } from "./taking.js";
 import { VIEWS } from "./views.js";
 import { readJson } from "./weights.js";
 import { listenToZoom } from "./zoom.js";
 
 async function start() {
-  await runVega();
   for (const node of document.querySelectorAll("[data-without-script]")) {
     /** @type {HTMLElement} */ (node).hidden = true;
   }

@@ -1,7 +1,7 @@
 // @ts-check
 // Joined maps: what is drawn like a head and is none. They follow the run's layers in the list of
 // what can be drawn; their variants stand where a layer has heads.
-import { bytesOfBase64 } from "./bytes.js";
+import { bytesOfText } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
 import { element } from "./dom.js";
 import { codesOf } from "./png.js";
@@ -26,10 +26,10 @@ export function layerAt(report, layer) {
 }
 
 /** A map's values. Its codes are those of `coded` in attnreport/page/maps.py.
- * @param {JoinedMap} map @param {string} data base64 @param {number} rows @param {number} columns
+ * @param {JoinedMap} map @param {string} data @param {number} rows @param {number} columns
  * @returns {Promise<Float32Array>} */
 export async function valuesOf(map, data, rows, columns) {
-  const codes = await codesOf(bytesOfBase64(data), rows, columns);
+  const codes = await codesOf(bytesOfText(data), rows, columns);
   return Float32Array.from(codes, (code) => valueOfCode(map, code));
 }
 

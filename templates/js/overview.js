@@ -1,7 +1,7 @@
 // @ts-check
 // The overview: every head as a small picture, layer by layer or sorted by a measure, or as the colour
 // of its score.
-import { bytesOfBase64 } from "./bytes.js";
+import { bytesOfText } from "./bytes.js";
 import { drawn, mountChart, pointIn } from "./chart.js";
 import { arranged, composed, placeOfHead } from "./grid.js";
 import { inkOn, paletteOf } from "./palette.js";
@@ -35,7 +35,7 @@ export class Overview {
   static async mount(element, report) {
     const { side, data } = report.thumbnails;
     const heads = report.layers.reduce((total, layer) => total + layer.heads, 0);
-    const codes = await codesOf(bytesOfBase64(data), heads * side, side);
+    const codes = await codesOf(bytesOfText(data), heads * side, side);
     return new Overview(element, await mountChart(element, report.charts.overview), report, codes);
   }
 

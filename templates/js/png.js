@@ -5,10 +5,11 @@ import { base64OfBytes, inflate } from "./bytes.js";
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const STORED_BLOCK = 65535;
+const PAETH = 4;
 
 /**
  * Read the code of every pixel of a packed head.
- * @param {Uint8Array} imageData deflated rows of codes, each behind a filter byte of 0
+ * @param {Uint8Array} imageData deflated rows of codes, each behind a filter byte of 0 or 4 (Paeth)
  * @param {number} rows @param {number} columns
  * @returns {Promise<Uint8Array>}
  */
@@ -17,10 +18,31 @@ export async function codesOf(imageData, rows, columns) {
   const codes = new Uint8Array(rows * columns);
   for (let row = 0; row < rows; row += 1) {
     const start = row * (columns + 1);
-    if (lines[start] !== 0) throw new Error(`row ${row} of a picture has filter ${lines[start]}`);
-    codes.set(lines.subarray(start + 1, start + 1 + columns), row * columns);
+    const line = lines.subarray(start + 1, start + 1 + columns);
+    if (lines[start] === PAETH) undoPaeth(line, codes, row * columns);
+    else if (lines[start] === 0) codes.set(line, row * columns);
+    else throw new Error(`row ${row} of a picture has filter ${lines[start]}`);
   }
   return codes;
+}
+
+/** Add to a line what its neighbours foretell (PNG, section 9.4), into `codes` from `start` on.
+ * @param {Uint8Array} line @param {Uint8Array} codes rows above are there @param {number} start */
+function undoPaeth(line, codes, start) {
+  const first = start < line.length;
+  let left = 0;
+  let corner = 0;
+  for (let column = 0; column < line.length; column += 1) {
+    const above = first ? 0 : codes[start - line.length + column];
+    const toLeft = Math.abs(above - corner);
+    const toAbove = Math.abs(left - corner);
+    const toCorner = Math.abs(left + above - 2 * corner);
+    let foretold = toAbove <= toCorner ? above : corner;
+    if (toLeft <= toAbove && toLeft <= toCorner) foretold = left;
+    left = (line[column] + foretold) & 0xff;
+    codes[start + column] = left;
+    corner = above;
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 // The report's data: what the JSON scripts hold, read when it is first needed.
-import { bytesOfBase64, inflate } from "./bytes.js";
+import { bytesOfText, inflate } from "./bytes.js";
 import { errorOfWeight, weightOfCode } from "./codes.js";
 import { refined } from "./largest.js";
 import { errorOfValue, layerAt, mapAt, valuesOf } from "./maps.js";
@@ -79,10 +79,10 @@ export class Weights {
     }
     const data = this.layer(layer).heads[head];
     if (map) return { rows, columns, values: await valuesOf(map, data, rows, columns) };
-    const codes = await codesOf(bytesOfBase64(data), rows, columns);
+    const codes = await codesOf(bytesOfText(data), rows, columns);
     const levels = this.report.levels;
     const largest = this.layer(layer).largest;
-    if (largest) return refined(codes, rows, columns, levels, bytesOfBase64(largest[head]));
+    if (largest) return refined(codes, rows, columns, levels, bytesOfText(largest[head]));
     return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
   }
 
@@ -111,7 +111,7 @@ export class Weights {
   async exactLayer(layer) {
     const kept = this.exact.get(layer);
     if (kept) return kept;
-    const bytes = await inflate(bytesOfBase64(this.layer(layer).exact ?? ""));
+    const bytes = await inflate(bytesOfText(this.layer(layer).exact ?? ""));
     const view = new DataView(bytes.buffer);
     const values = Float32Array.from({ length: bytes.length / 4 }, (_, index) =>
       view.getFloat32(index * 4, true),

@@ -105,7 +105,7 @@ def test_each_reduction_is_said_in_the_page_and_by_the_report():
     whole = Report(large())
     assert len(whole.html().encode()) <= 16_000_000
     before = len(whole.html().encode())
-    for size in (1_450_000, 1_300_000, 950_000):
+    for size in (1_320_000, 1_200_000, 850_000):
         report = Report(large(), max_size=size)
         now = len(report.html().encode())
         assert now <= size
@@ -199,7 +199,7 @@ def refined_run():
 
 def test_the_page_reads_the_largest_weights_as_they_are(page_of):
     run = refined_run()
-    report = Report(run, max_size=1_300_000)
+    report = Report(run, max_size=1_150_000)
     page = page_of(report.html())
     document = json.loads(page.text_content("#document"))
     assert document["refined"]

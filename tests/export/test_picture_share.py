@@ -15,7 +15,7 @@ from runs import softmax
 from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.cli import main
 from attnreport.errors import InvalidRun
-from attnreport.page.vega import packed_bundle
+from attnreport.page.page import scripts_size
 from attnreport.picture import Picture
 
 
@@ -63,7 +63,7 @@ def test_pictures_take_a_quarter_of_what_is_left_at_most(count):
     report = Report(run_of(*images), max_size=850_000)
     shown, characters = carried(report.html())
     assert len(report.html().encode()) <= 850_000
-    left = 850_000 - len(packed_bundle())
+    left = 850_000 - scripts_size()
     assert 0.5 * left / 4 < characters <= left / 4
     for image in shown:
         assert image.width < 600

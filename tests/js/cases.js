@@ -1,7 +1,7 @@
 // @ts-check
 // What the page's pure modules must do. Run by Chromium always, and by Node where it is there: the
 // file stands beside the modules then.
-import { base64OfBytes, bytesOfBase64, inflate } from "./bytes.js";
+import { base64OfBytes, bytesOfText, inflate } from "./bytes.js";
 import { cellNumber, errorOfWeight, rankIn, strongest, weightOfCode, weightText } from "./codes.js";
 import { errorOfValue, valueOfCode } from "./maps.js";
 import { PICTURE_CASES } from "./picture_cases.js";
@@ -22,6 +22,9 @@ function same(got, expected) {
 }
 
 /** @param {string} text */
+const bytesOfBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** @param {string} text */
 const ascii = (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 const SHAPES = [
   { heads: 2, queries: 3, keys: 4 },
@@ -33,11 +36,26 @@ const state = (hash) => stateOfHash(hash, SHAPES, CHOICES, { layer: 0, heads: [1
 
 /** @type {Record<string, () => void | Promise<void>>} */
 export const CASES = {
-  "base64 goes there and back, across the size of one call": () => {
+  "base64 is the browser's own, across the size of one call": () => {
     for (const length of [0, 1, 2, 3, 8191, 8192, 8193, 20000]) {
       const bytes = Uint8Array.from({ length }, (_, index) => (index * 7) & 0xff);
       same(bytesOfBase64(base64OfBytes(bytes)), bytes);
     }
+  },
+  // RFC 1924 writes 2^32 - 1 as |NsC0; Python's b85encode writes , as &.
+  "base85 of known bytes": () => {
+    same(bytesOfText("|NsC0"), Uint8Array.of(255, 255, 255, 255));
+    same(bytesOfText("NM,qnZ!92pZ*pv8"), ascii("Hello, world"));
+    same(bytesOfText("NM,qnZv"), ascii("Hello"));
+    same(bytesOfText(""), new Uint8Array());
+  },
+  "rows filtered by Paeth": async () => {
+    // zlib stream that stores two rows of three behind filter 4: residues of 5 7 6 / 9 250 7
+    const lines = Uint8Array.of(4, 5, 2, 255, 4, 4, 241, 13);
+    const check = adler32(lines);
+    const bytes = [24, 16, 8, 0].map((shift) => (check >>> shift) & 0xff);
+    const stored = Uint8Array.of(0x78, 1, 1, 8, 0, 0xf7, 0xff, ...lines, ...bytes);
+    same(await codesOf(stored, 2, 3), Uint8Array.of(5, 7, 6, 9, 250, 7));
   },
   // Check values of the algorithms' own documents.
   "crc-32 of 123456789": () => same(crc32(ascii("123456789")), 0xcbf43926),

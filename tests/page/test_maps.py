@@ -225,7 +225,7 @@ def test_a_page_that_joins_positions_joins_those_of_maps_too():
     joined = joined_map(found, 4)
     np.testing.assert_allclose(joined.values, expected, atol=1e-6)
     np.testing.assert_allclose(joined.values.sum(axis=2), 1, atol=1e-5)
-    report = Report(run, max_size=800_000)
+    report = Report(run, max_size=640_000)
     assert any(
         "neighbouring positions of a kind were joined" in words for words in report.reductions
     )

@@ -59,7 +59,7 @@ _ADD_SCRIPT = """() => {
 }"""
 
 
-def test_no_script_gets_in_the_way_that_vega_does(browser, run_of, tmp_path):
+def test_no_other_script_gets_in_as_its_own_do(browser, run_of, tmp_path):
     path = tmp_path / "report.html"
     Report(run_of()).save(path)
     watch = Watch(browser)
@@ -69,9 +69,9 @@ def test_no_script_gets_in_the_way_that_vega_does(browser, run_of, tmp_path):
     watch.close()
 
 
-def test_still_pictures_stay_where_vega_is_damaged(browser, run_of, tmp_path):
+def test_still_pictures_stay_where_a_script_is_damaged(browser, run_of, tmp_path):
     html = Report(run_of()).html()
-    start = html.index('id="vega">"') + len('id="vega">"') + 1000
+    start = html.index('id="scripts">["') + 1000
     path = tmp_path / "damaged.html"
     path.write_text(html[:start] + "AAAAAAAA" + html[start + 8 :], encoding="utf-8")
     watch = Watch(browser)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.axis import Span
+from attnreport.axis import Axis, Span
 from attnreport.charts import HEAD_COLOURS, THUMBNAIL
+from attnreport.charts.labels import drawable, printable, with_signs
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured, known_measures
 from attnreport.page.overlays import overlays, pictures
@@ -43,19 +44,10 @@ def document(
     layer, head = place
     axes, alike = run.axes, prepared()
     return {
-        "axes": [
-            {
-                "name": axis.name,
-                "labels": axis.labels,
-                "roles": "".join(position.role[0] for position in axis),
-                "text": axis.text,
-                "spans": axis.text and [_code_units(axis.text, position.span) for position in axis],
-            }
-            for axis in axes
-        ],
+        "axes": [_axis(axis) for axis in axes],
         "layers": [
             {
-                "name": attention.name,
+                "name": printable(attention.name),
                 "kind": attention.kind,
                 "queries": axes.index(attention.queries),
                 "keys": axes.index(attention.keys),
@@ -81,9 +73,20 @@ def document(
     }
 
 
+def _axis(axis: Axis) -> dict[str, Any]:
+    text = axis.text and with_signs(axis.text)
+    return {
+        "name": printable(axis.name),
+        "labels": drawable(axis.labels),
+        "roles": "".join(position.role[0] for position in axis),
+        "text": text,
+        "spans": text and [_code_units(text, position.span) for position in axis],
+    }
+
+
 def pair(attention: Attention) -> tuple[str, str]:
     """Return which sequence looks at which, as a sentence and in short."""
-    queries, keys = attention.queries.name, attention.keys.name
+    queries, keys = printable(attention.queries.name), printable(attention.keys.name)
     looked_at = "itself" if attention.kind == "self" else keys
     return f"{queries} looks at {looked_at}", f"{queries} → {keys}"
 

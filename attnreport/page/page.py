@@ -20,6 +20,7 @@ import msgspec
 from markupsafe import Markup
 
 import attnreport
+from attnreport.charts.labels import printable
 from attnreport.charts.theme import unchecked
 from attnreport.errors import OutputError
 from attnreport.joining import SHORTEST
@@ -180,12 +181,18 @@ def _folder() -> Path:
     return inside if inside.is_dir() else package.parent / "templates"
 
 
+def _printed(value: Any) -> Any:
+    """Return what a template puts in its place: a text of the run only as a page can hold it."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_folder()),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printed,
         trim_blocks=True,
     )
     environment.filters.update(json=json_script, picture=picture)

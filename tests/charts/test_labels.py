@@ -34,6 +34,8 @@ print(svg(heatmap(attention, 0)))
         ("\ufffe\uffff", "��"),
         ("\ud800", "�"),
         ("a\udfffb", "a�b"),
+        ("a\x7f\x85\U0001ffff", "a␡��"),
+        (" \u200b", "␣ U+200B"),
         ("naïve 猫 👩‍👧 <&>'\"", "naïve 猫 👩‍👧 <&>'\""),
     ],
 )

@@ -18,6 +18,7 @@ from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
+from attnreport.recording.selection import Selection
 from attnreport.recording.stitching import stitch
 from attnreport.recording.weightless import kind_of
 from attnreport.run import Attention, Kind, LedgerEntry
@@ -47,9 +48,10 @@ def assemble(watch: Watch) -> Assembled:
             ledger.append(found)
             continue
         calls[found.name] += 1
-        entry, attention = _lay(found, len(attentions), axes, calls[found.name])
+        kept = _selected(found, watch.selection)
+        entry, attention = _lay(kept, len(attentions), axes, calls[found.name])
         if watch.projections is not None and attention is not None:
-            why = _unweighed(found, attention)
+            why = _unweighed(kept, attention)
             entry = replace(entry, reason="; ".join(filter(None, (entry.reason, why))))
         ledger.append(entry)
         if attention is not None:
@@ -60,6 +62,30 @@ def assemble(watch: Watch) -> Assembled:
         tuple(without(attention, cuts) for attention in attentions),
         tuple(ledger),
         (*notes, *([watch.memory.note] if watch.memory.note else [])),
+    )
+
+
+def _selected(found: Found, selection: Selection) -> Found:
+    """Return it with the rows that were asked for alone, where some are left to be cut."""
+    own = range(found.shape[1]) if found.rows is None else found.rows
+    rows = selection.rows_of(own)
+    if rows is None:
+        return found
+    kept = [own[place] for place in rows]
+    norms, sink, gradient = found.value_norms, found.sink, found.gradient
+    if norms is not None:
+        block = None if norms.block is None else norms.block[rows]
+        norms = replace(norms, mixed=norms.mixed[rows], block=block)
+    said = f"{len(kept)} of {found.shape[1]} queries were selected"
+    return replace(
+        found,
+        weights=found.weights[:, rows],
+        sink=None if sink is None else sink[:, rows],
+        gradient=None if gradient is None else gradient[:, rows],
+        value_norms=norms,
+        rows=kept,
+        length=found.shape[1],
+        reasons=[*found.reasons, said],
     )
 
 
@@ -77,14 +103,15 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
             reasons.append(misfit)
     if call > 1:
         reasons.append(f"call {call} of this module")
-    if not math.prod(found.shape):
-        reasons = ["it has no positions: nothing to show", *reasons]
+    if not math.prod(found.shape) or found.rows == []:
+        what = "no positions" if found.rows is None else "none of these queries"
+        reasons = [f"it has {what}: nothing to show", *reasons]
         return LedgerEntry(found.name, found.call, None, "; ".join(reasons)), None
     try:
         attention = _attention(
             found,
             layer,
-            found.query_axis or axes.of(found.queries, length, found.query_part),
+            _kept(found.query_axis or axes.of(found.queries, length, found.query_part), found),
             found.key_axis or axes.of(found.keys, width, found.key_part),
         )
     except InvalidRun as error:
@@ -95,6 +122,12 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         if any(position.box for axis in _whole(attention) for position in axis):
             reasons.append("joined patches that make no rectangle have no place in the picture")
     return LedgerEntry(found.name, found.call, layer, "; ".join(reasons)), attention
+
+
+def _kept(axis: Axis, found: Found) -> Axis:
+    if found.rows is None:
+        return axis
+    return replace(axis, positions=tuple(axis.positions[row] for row in found.rows))
 
 
 def _unweighed(found: Found, attention: Attention) -> str:

@@ -182,6 +182,7 @@ class Blocks:
         found = part.found
         if found.value_norms is None:
             return
+        block = found.cut(block)
         more = 0 if found.value_norms.block is not None else block.nbytes
         found.value_norms = replace(found.value_norms, block=block, normed=normed)
         found.unsummed = ""

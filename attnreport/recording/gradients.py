@@ -56,6 +56,7 @@ def await_gradient(watch: Watch, found: Found, tensor: torch.Tensor, arrange: Ar
             arrived = to_host(arrange(gradient))
         if found.heads is not None:
             arrived = arrived[found.heads]
+        arrived = found.cut(arrived)
         # A second backward adds to the first, as it does in a parameter.
         found.gradient = arrived if found.gradient is None else found.gradient + arrived
 

@@ -45,7 +45,8 @@ class Memory:
     def take(self, found: Found) -> None:
         """Count one more attention, and reduce it like the others."""
         self.whole += found.weights.nbytes
-        if self._limit is None:
+        if self._limit is None or found.rows is not None:
+            # Queries were selected to save memory: what is left of them is what was asked for.
             return
         self._held.append(found)
         self._reduce(found)

@@ -10,7 +10,7 @@ modules and no models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,6 +90,7 @@ class Projections:
             self._weighed[id(found)] = found
             with quietly(sent.values):
                 norms = value_norms(sent, found.heads)
+            norms = replace(norms, mixed=found.cut(norms.mixed))
             found.value_norms = norms
             self._grown(found, norms.heads.nbytes + norms.mixed.nbytes)
 

@@ -110,6 +110,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
     values: bool = False,
     layers: Sequence[int | str] | None = None,
     heads: Sequence[int] | None = None,
+    queries: Sequence[int] | None = None,
     max_memory: int | None = MAX_MEMORY,
 ) -> Iterator[Recording]:
     """Record the attention of every call of ``model`` inside the block.
@@ -131,6 +132,9 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
             in the order in which they first run, or patterns of module paths, e.g.
             ``"decoder.*"``. All of them without.
         heads: which heads to keep of each, by number. All of them without.
+        queries: which rows to keep of each, by number, e.g. ``range(100, 120)``; of a generation
+            the rows of prompt and generated positions are counted on. All of them without. What is
+            selected so is kept whole, whatever ``max_memory`` says.
         max_memory: how many bytes the kept weights may take. Over it neighbouring positions are
             joined as they come, and the run says so; ``Attention.reduced`` then holds what is
             exact. None keeps all, and so does ``gradients``.
@@ -150,7 +154,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         example,
         gradients=gradients,
         values=values,
-        selection=Selection(layers, heads),
+        selection=Selection(layers, heads, queries),
         max_memory=None if gradients else _checked_memory(max_memory),
     )
     with contextlib.ExitStack() as stack:

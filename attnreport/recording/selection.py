@@ -1,4 +1,4 @@
-"""What is kept while capturing: which layers, which heads. Weights nobody asked for cost nothing.
+"""What is kept while capturing: layers, heads, queries. What nobody asked for costs nothing.
 
 Knows paths and numbers; no tensors.
 """
@@ -18,18 +18,24 @@ class Selection:
         layers: numbers, counted from 0 over the attention modules in the order in which they
             first run, and patterns of module paths such as ``"decoder.*"``; None for all.
         heads: numbers of heads; None for all.
+        queries: numbers of rows; None for all.
 
     Raises:
         InvalidInput: one of them is none of these.
     """
 
     def __init__(
-        self, layers: Sequence[int | str] | None = None, heads: Sequence[int] | None = None
+        self,
+        layers: Sequence[int | str] | None = None,
+        heads: Sequence[int] | None = None,
+        queries: Sequence[int] | None = None,
     ) -> None:
         _check("layers", layers, (int, str))
         _check("heads", heads, (int,))
+        _check("queries", queries, (int,))
         self.layers = None if layers is None else tuple(layers)
         self.heads = None if heads is None else tuple(heads)
+        self.queries = None if queries is None else frozenset(queries)
         self._places: dict[str, int] = {}
 
     def wants(self, name: str) -> bool:
@@ -47,6 +53,12 @@ class Selection:
         if self.heads is None:
             return None
         return [head for head in self.heads if head < count]
+
+    def rows_of(self, rows: Sequence[int]) -> list[int] | None:
+        """Return the places among these rows of those that are to be kept; None for all."""
+        if self.queries is None:
+            return None
+        return [place for place, row in enumerate(rows) if row in self.queries]
 
 
 def _check(name: str, values: Sequence[object] | None, kinds: tuple[type, ...]) -> None:

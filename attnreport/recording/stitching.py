@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def stitch(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
             if (queries is keys) is not own or len(places) < 2:
                 continue
             group = [found for x in places if not isinstance(found := seen[x], LedgerEntry)]
-            lengths = (queries, tuple(each.weights.shape[1] for each in group))
+            lengths = (queries, tuple(each.shape[1] for each in group))
             joined = _own(group) if own else _cross(group) if lengths in steps else None
             if joined is not None:
                 steps.add(lengths)
@@ -52,19 +52,19 @@ def stitch(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
 
 def _own(group: Sequence[Found]) -> Found | None:
     """Return the steps of one self-attention as one, or None where they are no steps."""
-    shapes = [each.weights.shape for each in group]
+    shapes = [each.shape for each in group]
     if len({shape[0] for shape in shapes}) > 1:
         return None
     first = _first_row(shapes)
     ends = list(np.cumsum([shape[1] for shape in shapes]) + first)
     rows = []
     for place, (each, end) in enumerate(zip(group, ends, strict=True)):
-        columns = _columns(each.weights, int(end), later=place > 0)
+        columns = _columns(each, int(end), later=place > 0)
         if columns is None:
             return None
         rows.append(columns)
-    total = int(ends[-1])
-    weights = np.zeros((shapes[0][0], total - first, total), np.float32)
+    total, kept = int(ends[-1]), sum(part.shape[1] for _, part in rows)
+    weights = np.zeros((shapes[0][0], kept, total), np.float32)
     row = 0
     for start, part in rows:
         weights[:, row : row + part.shape[1], start : start + part.shape[2]] = part
@@ -79,15 +79,16 @@ def _first_row(shapes: Sequence[tuple[int, ...]]) -> int:
     return keys - queries if later == keys + more else 0
 
 
-def _columns(weights: Floats, end: int, *, later: bool) -> tuple[int, Floats] | None:
+def _columns(step: Found, end: int, *, later: bool) -> tuple[int, Floats] | None:
     """Return where a step's columns begin and the columns, or None if its lengths do not fit.
 
     Args:
-        weights: ``(head, query, key)`` of one step.
+        step: one call.
         end: one after the position of its last row.
         later: whether it is not the first step.
     """
-    _, queries, keys = weights.shape
+    weights = step.weights
+    _, queries, keys = step.shape
     if keys == end:
         return 0, weights
     # One new row is the mark of a step; without it two calls of equal lengths would look alike.
@@ -104,8 +105,8 @@ def _cross(group: Sequence[Found]) -> Found | None:
     if len({each.weights.shape[::2] for each in group}) > 1:
         return None
     weights = np.concatenate([each.weights for each in group], axis=1)
-    prompt = group[0].weights.shape[1]
-    return _joined(group, weights, Part(0, weights.shape[1], prompt), None, [0] * len(group))
+    prompt, total = group[0].shape[1], sum(each.shape[1] for each in group)
+    return _joined(group, weights, Part(0, total, prompt), None, [0] * len(group))
 
 
 def _joined(
@@ -118,7 +119,7 @@ def _joined(
     residuals = [each.residual for each in group]
     sinks = [each.sink for each in group if each.sink is not None]
     reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
-    first = group[0].weights.shape[1]
+    first = group[0].shape[1]
     how = f"{len(group)} calls put together: {first} positions, then step by step"
     norms = put_together([each.value_norms for each in group], starts, weights.shape[2])
     return replace(
@@ -134,7 +135,21 @@ def _joined(
         value_norms=norms,
         unweighed=next((each.unweighed for each in group if each.value_norms is None), ""),
         unsummed=_unsummed(group, norms),
+        **_rows(group),
     )
+
+
+def _rows(group: Sequence[Found]) -> dict[str, Any]:
+    """Return which rows are kept of all steps together, and of how many."""
+    if all(each.rows is None for each in group):
+        return {}
+    rows: list[int] = []
+    length = 0
+    for each in group:
+        own = range(each.shape[1]) if each.rows is None else each.rows
+        rows += [length + row for row in own]
+        length += each.shape[1]
+    return {"rows": rows, "length": length}
 
 
 def _unsummed(group: Sequence[Found], norms: ValueNorms | None) -> str:

@@ -62,6 +62,8 @@ class Found:
         unweighed: why there are none, for the ledger, where they are asked for.
         unsummed: why they have no block, for the ledger; empty where they have one.
         heads: which heads of the layer were kept, where not all.
+        rows: which of its queries the rows of ``weights`` are, where not all.
+        length: how many queries there were, where not all were kept.
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
         key_axis: the same of the columns.
@@ -84,14 +86,23 @@ class Found:
     unweighed: str = "its heads were not followed to a projection"
     unsummed: str = ""
     heads: list[int] | None = None
+    rows: list[int] | None = None
+    length: int | None = None
     reduction: Reduction | None = None
     query_axis: Axis | None = None
     key_axis: Axis | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return how many heads, queries and keys there are."""
-        return self.weights.shape if self.reduction is None else self.reduction.shape
+        """Return how many heads, queries and keys there are, kept or not."""
+        if self.reduction is not None:
+            return self.reduction.shape
+        heads, rows, keys = self.weights.shape
+        return heads, rows if self.length is None else self.length, keys
+
+    def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return of ``(…, query, key)`` the rows that are kept."""
+        return array if self.rows is None else np.ascontiguousarray(array[..., self.rows, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,6 +322,13 @@ class Watch(TorchFunctionMode):
             found.heads = heads
             found.weights = found.weights[heads]
             found.sink = None if found.sink is None else found.sink[heads]
+        length = found.weights.shape[1]
+        # A single row may be a step of a generation: which one is known when all are put together.
+        rows = self.selection.rows_of(range(length)) if length > 1 else None
+        if rows is not None:
+            found.rows, found.length = rows, length
+            found.weights = found.cut(found.weights)
+            found.sink = None if found.sink is None else found.sink[:, rows]
         self.found.append(found)
         self.memory.take(found)
 

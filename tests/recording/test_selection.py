@@ -2,6 +2,7 @@ import attention_reference as reference
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
 import attnreport
@@ -48,6 +49,65 @@ def test_heads_by_number():
     assert "heads 3, 1 of 4 were selected" in part.ledger[0].reason
 
 
+def test_queries_by_number():
+    model, labels = encoder(), list("abcde")
+    whole, _ = reference.record(model, HIDDEN, values=True, axes=[(HIDDEN, labels)])
+    part, _ = reference.record(
+        model, HIDDEN, values=True, axes=[(HIDDEN, labels)], queries=[9, 3, 1], max_memory=1
+    )
+    for some, every in zip(part.attentions, whole.attentions, strict=True):
+        assert np.array_equal(some.weights, every.weights[:, [1, 3]])
+        assert some.weights.base is None or some.weights.base.size == some.weights.size
+        assert some.queries.labels == ("b", "d")
+        assert some.keys.labels == tuple("abcde")
+        assert some.kind == "self"
+        norms = every.value_norms
+        assert np.array_equal(some.value_norms.heads, norms.heads)
+        assert np.array_equal(some.value_norms.mixed, norms.mixed[[1, 3]])
+        assert np.array_equal(some.value_norms.block, norms.block[[1, 3]])
+    assert "2 of 5 queries were selected" in part.ledger[0].reason
+    with attnreport.capture(model, queries=range(7, 9)) as recording:
+        model(HIDDEN)
+    with pytest.raises(attnreport.errors.AttentionNotFound, match="none of these queries"):
+        recording.run()
+
+
+def test_gradients_are_of_the_same_queries():
+    model, gradients = encoder(), []
+    for queries in (None, [4, 0]):
+        with attnreport.capture(model, gradients=True, queries=queries) as recording:
+            model(HIDDEN).pow(2).sum().backward()
+        gradients.append(recording.gradients[0])
+    assert np.allclose(gradients[1], gradients[0][:, [0, 4]])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("queries", [range(2, 5), [0, 5], range(9)])
+def test_queries_of_a_generation_are_counted_on(queries, cache):
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    ids = torch.randint(3, 30, (1, 4))
+    options = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "use_cache": cache}
+    runs = []
+    for asked in (None, queries):
+        with attnreport.capture(model, queries=asked) as recording:
+            model.generate(ids, **options)
+        runs.append(recording.run())
+    every, some = (run.attentions for run in runs)
+    assert len(some) == len([each for each in every if min(queries) < each.weights.shape[1]])
+    for part, whole in zip(some, every, strict=False):
+        rows = [row for row in queries if row < whole.weights.shape[1]]
+        assert np.array_equal(part.weights, whole.weights[:, rows])
+        assert part.queries.labels == tuple(whole.queries.labels[row] for row in rows)
+
+
 def test_gradients_are_of_the_same_heads():
     model = encoder()
     gradients = []
@@ -81,6 +141,7 @@ def test_heads_that_are_not_there_are_said():
         ({"layers": "decoder.*"}, "expected layers to be a list"),
         ({"layers": [1.5]}, "each of layers to be a number from 0 or a pattern, got 1.5"),
         ({"heads": [-1]}, "each of heads to be a number from 0, got -1"),
+        ({"queries": ["2"]}, "each of queries to be a number from 0, got '2'"),
     ],
 )
 def test_wrong_selections_are_named(options, message):

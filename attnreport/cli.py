@@ -139,6 +139,7 @@ def build(
       FOLDER                   a checkpoint in Hugging Face's format; no network is used
       timm:NAME                a vision model of timm, its weights from --weights FILE
       RUN.safetensors          what 'attnreport capture' saved; INPUT is left out
+      PROGRAM.pt2              what torch.export.save wrote, with --allow-pickle
       file.py:factory          a function that returns a torch.nn.Module,
       package.module:factory     with a function 'prepare' beside it that makes the call
       owner/name               a model on the Hugging Face hub
@@ -148,6 +149,7 @@ def build(
       -                        standard input
       @FILE                    a text file, or a picture (PNG, JPEG, WebP) for models that look
       FILE                     the same, where a file of that name exists
+      FILE.npz or .safetensors arrays by the names of a PROGRAM's arguments; left out, its examples
       anything else            the text itself
 
     \b

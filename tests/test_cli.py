@@ -94,7 +94,7 @@ def fails(capsys, *words):
 def test_a_report_is_written_and_said_in_one_line(folder):
     done = attnreport("build", "mine.py:Model", "hello", "-o", "out.html")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"out\.html: [\d.]+ MB, 1 attention × 2 heads, none missed\n", done.stdout)
+    assert re.fullmatch(r"out\.html: [\d.]+ kB, 1 attention × 2 heads, none missed\n", done.stdout)
     assert (folder / "out.html").read_text().startswith("<!doctype html>")
 
 
@@ -446,7 +446,7 @@ def test_a_terminal_that_lacks_a_letter(folder):
     words = ["build", "mine.py:Model", "hello", "-o", "東京.html"]
     done = attnreport(*words, env={"PYTHONIOENCODING": "cp1252"}, encoding="cp1252")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(" MB, 1 attention × 2 heads, none missed\n")
+    assert done.stdout.endswith(" kB, 1 attention × 2 heads, none missed\n")
 
 
 def test_progress_shows_on_a_terminal_only(folder):

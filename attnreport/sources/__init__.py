@@ -6,8 +6,9 @@ MODEL is read by the first of these rules that fits:
    entry-point group ``attnreport.sources``) belongs to that source: ``demo:translate``.
 2. A folder that exists is a checkpoint in Hugging Face's format, read without any network.
 3. A name that ends in ``.safetensors`` is a run that ``attnreport capture`` saved.
-4. ``file.py:factory`` or ``package.module:factory`` is a function that returns a model.
-5. A name such as ``bert-base-uncased`` or ``owner/name`` is a model on the Hugging Face hub.
+4. A name that ends in ``.pt2`` is a program that ``torch.export`` saved.
+5. ``file.py:factory`` or ``package.module:factory`` is a function that returns a model.
+6. A name such as ``bert-base-uncased`` or ``owner/name`` is a model on the Hugging Face hub.
 
 A path is never mistaken for a hub id when it begins with ``./``. A source that another package
 brings is a function that takes a ``Request`` and returns a ``Source``; its entry point's name is
@@ -83,6 +84,8 @@ def _opener(model: str) -> Opener:
         return _load(_known()[prefix])
     if model and _is_folder(Path(model)):
         return _load("attnreport.sources.huggingface:open_source")
+    if model.endswith(".pt2"):
+        return _load("attnreport.sources.program:open_source")
     if _FACTORY.fullmatch(model):
         return _load("attnreport.sources.python:open_source")
     if _HUB_ID.fullmatch(model) and not model.endswith(".safetensors"):
@@ -90,7 +93,8 @@ def _opener(model: str) -> Opener:
     raise UnknownModel(
         f"MODEL {model or repr(model)} names nothing that can be opened; tried "
         f"{', '.join(f'{name}:NAME' for name in _known())}, a folder with a checkpoint, "
-        "a saved run (.safetensors), package.module:factory, file.py:factory, a hub id owner/name"
+        "a saved run (.safetensors), a program of torch.export (.pt2), package.module:factory, "
+        "file.py:factory, a hub id owner/name"
     )
 
 

@@ -25,7 +25,8 @@ def saved(tmp_path):
 def test_a_model_that_names_nothing_says_what_was_tried(model):
     expected = re.escape(
         "names nothing that can be opened; tried demo:NAME, timm:NAME, a folder with a "
-        "checkpoint, a saved run (.safetensors), package.module:factory, file.py:factory, "
+        "checkpoint, a saved run (.safetensors), a program of torch.export (.pt2), "
+        "package.module:factory, file.py:factory, "
         "a hub id owner/name"
     )
     with pytest.raises(UnknownModel, match=expected):

@@ -11,6 +11,7 @@ import venv
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -54,6 +55,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (60, 40), "white").save(folder / "photo.png")
     tiny = timm.create_model("vit_tiny_patch16_224")
     save_file(tiny.state_dict(), folder / "model.safetensors")
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 8, batch_first=True).eval()
+    program = torch.export.export(layer, (torch.zeros(1, 3, 8),))
+    torch.export.save(program, folder / "program.pt2")
+    np.savez(folder / "arrays.npz", src=np.ones((1, 3, 8), np.float32))
     run('attnreport build demo:translate "Thursday, 5 March 2021" -o report.html', folder)
     return folder
 

@@ -164,6 +164,9 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     # A number is no sequence.
     if tensor.dim() == 0:
         return None
+    # One that the model's own list lacks: it was fetched from where weights are offloaded to.
+    if isinstance(tensor, torch.nn.Parameter):
+        return Stream(Rank.LEARNED)
     floats = tensor.is_floating_point()
     # Ids are (batch, position), pictures (batch, channel, …); three dimensions of floats may be
     # (batch, position, width) or (position, batch, width), and nothing tells which.

@@ -1,0 +1,126 @@
+"""Attention of any shape, mask, grouping, scale and precision, against loops in float64."""
+
+from __future__ import annotations
+
+import math
+
+import attention_reference as reference
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+
+import attnreport
+from attnreport.run import RESIDUAL_TOLERANCE
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+@st.composite
+def operands(draw, *, shortest=0):
+    """Return query, key, value ``(batch, head, position, width)``, the example, and options."""
+    groups, share = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    batch, width = draw(st.integers(1, 2)), draw(st.integers(1, 5))
+    queries, keys = draw(st.integers(shortest, 5)), draw(st.integers(shortest, 6))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    dtype = draw(st.sampled_from(DTYPES))
+    # From next to nothing to weights of 0 and 1.
+    size = draw(st.sampled_from([1e-3, 1.0, 30.0]))
+    shapes = [(groups * share, queries), (groups, keys), (groups, keys)]
+    tensors = [size * torch.randn(batch, heads, length, width) for heads, length in shapes]
+    mask = draw(st.sampled_from(["none", "causal", "boolean", "float", "blind rows", "one head"]))
+    scale = draw(st.sampled_from([None, 0.5, 1.7]))
+    return [x.to(dtype) for x in tensors], draw(st.integers(0, batch - 1)), mask, scale
+
+
+def mask_of(kind, query, key):
+    """Return what SDPA takes as a mask, ``(batch, head or 1, query, key)``."""
+    batch, heads, queries, _ = query.shape
+    keys = key.shape[2]
+    seen = torch.rand(batch, 1, queries, keys) < 0.6
+    if kind == "boolean":
+        return seen
+    if kind == "float":
+        penalty = torch.randn(batch, heads, queries, keys)
+        return penalty.masked_fill(~seen, -math.inf).to(query.dtype)
+    if kind == "blind rows":
+        seen[:, :, ::2] = False
+        return seen
+    if kind == "one head":
+        return torch.rand(queries, keys) < 0.7
+    return None
+
+
+def of_example(mask, example):
+    """Return an example's mask, ``(head or 1, query, key)``; numbers in float64."""
+    if mask is None:
+        return None
+    own = mask.expand(1, *mask.shape) if mask.dim() == 2 else mask[example]
+    return own if own.dtype == torch.bool else own.double()
+
+
+@settings(max_examples=200, deadline=None)
+@given(operands())
+def test_scaled_dot_product_attention(drawn):
+    (query, key, value), example, kind, scale = drawn
+    mask = mask_of(kind, query, key)
+
+    def attend(q, k, v):
+        options = {"is_causal": kind == "causal", "scale": scale, "enable_gqa": True}
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
+
+    if not query.shape[2] * key.shape[2]:
+        with pytest.raises(attnreport.AttentionNotFound, match="nothing to show"):
+            reference.record(attend, query, key, value, example=example)
+        return
+    run, _ = reference.record(attend, query, key, value, example=example)
+    own = of_example(mask, example)
+    expected = reference.weights_of(
+        query[example], key[example], scale=scale, mask=own, causal=kind == "causal"
+    )
+    agrees(run, expected, query.dtype)
+
+
+@settings(max_examples=100, deadline=None)
+@given(operands(shortest=1))
+def test_attention_by_hand(drawn):
+    (query, key, value), example, kind, scale = drawn
+    query, key, value = (x.float() for x in (query, key, value))
+    share = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(share, dim=1) for x in (key, value))
+    mask = mask_of("boolean" if kind == "causal" else kind, query, key)
+    if mask is not None and mask.dtype == torch.bool:
+        # By hand a row that sees nothing is made of equal scores: give each a key.
+        mask = mask.clone()
+        mask[..., 0] = True
+    elif mask is not None:
+        mask[..., 0] = 0
+        mask = mask.float()
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+
+    def attend(q, k, v):
+        scores = q @ k.mT * factor
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, -math.inf)
+        elif mask is not None:
+            scores = scores + mask
+        return scores.softmax(-1) @ v
+
+    run, _ = reference.record(attend, query, key, value, example=example)
+    own = of_example(mask, example)
+    expected = reference.weights_of(query[example], key[example], scale=factor, mask=own)
+    agrees(run, expected, torch.float32)
+
+
+def agrees(run, expected, dtype):
+    (attention,) = run.attentions
+    assert attention.weights.shape == expected.shape
+    # Scores of some hundreds have a rounding of their own in float32.
+    np.testing.assert_allclose(attention.weights, expected, atol=2e-5)
+    sums = attention.weights.sum(axis=-1, dtype=np.float64)
+    seen = expected.sum(axis=-1) > 0
+    np.testing.assert_allclose(sums[seen], 1, atol=1e-5)
+    assert not sums[~seen].any()
+    assert attention.residual <= RESIDUAL_TOLERANCE[str(dtype).removeprefix("torch.")]

@@ -17,6 +17,11 @@ _UNPRINTABLE = re.compile(f"[^\t\n\r -~\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd{_PL
 _PICTURES = 0x2400  # where Unicode has a picture of each of the first 32 control characters
 _DELETE, _PICTURE_OF_DELETE = "\x7f", "␡"
 
+# Marks and letters that are drawn as nothing (Default_Ignorable_Code_Point), and Braille's blank.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
 
 def drawable(labels: Iterable[str]) -> list[str]:
     """Return the labels, each ``printable``."""
@@ -48,4 +53,4 @@ def _sign(character: re.Match[str]) -> str:
 def _leaves_no_mark(character: str) -> bool:
     if _UNPRINTABLE.match(character):
         return False  # it gets a sign
-    return unicodedata.category(character)[0] in "ZC" or 0xFE00 <= ord(character) <= 0xFE0F
+    return unicodedata.category(character)[0] in "ZC" or bool(_IGNORABLE.match(character))

@@ -28,10 +28,14 @@ class Group:
 
 def groups(run: Run) -> tuple[Group, ...]:
     """Return the run's layers by the pair of sequences they relate, in order of first use."""
-    members: dict[tuple[str, str], list[int]] = {}
+    members: dict[tuple[str, ...], list[Attention]] = {}
     for attention in run.attentions:
-        members.setdefault(pair(attention), []).append(attention.layer)
-    return tuple(Group(*names, tuple(layers)) for names, layers in members.items())
+        # By the names as they are: two can look alike in a page.
+        names = (attention.queries.name, attention.keys.name, attention.kind)
+        members.setdefault(names, []).append(attention)
+    return tuple(
+        Group(*pair(alike[0]), tuple(each.layer for each in alike)) for alike in members.values()
+    )
 
 
 def document(

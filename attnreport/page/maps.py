@@ -15,6 +15,7 @@ import numpy as np
 
 from attnreport.axis import Axis
 from attnreport.charts import picture
+from attnreport.charts.labels import drawable
 from attnreport.charts.theme import THEMES, signed_palette
 from attnreport.measures import Description, JoinedMap
 from attnreport.page.document import Group, groups, hexadecimal
@@ -136,7 +137,7 @@ def _words_of_mean(group: Group, index: int) -> MapWords:
 
 
 def _pair(found: JoinedMap) -> str:
-    return f"{found.queries.name} → {found.keys.name}"
+    return " → ".join(drawable((found.queries.name, found.keys.name)))
 
 
 def _extent(found: JoinedMap) -> str:

@@ -1,80 +1,16 @@
-"""Strings that have broken pages, and a run that has one in every place a string can stand."""
+"""A run that has hostile strings in every place where a string can stand, and what a page shows."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import unicodedata
 
+from hostile_strings import families
 from runs import softmax
 
 from attnreport import Attention, Axis, LedgerEntry, Position, Provenance, Run
 
-_RUN = "window.__pwned=1"
-STRINGS = (
-    "</script>",
-    f"</script><script>{_RUN}</script>",
-    "<!--<script>",
-    "<!-- -->",
-    "<![CDATA[",
-    "]]>",
-    "--!>",
-    f"<img src=x onerror={_RUN}>",
-    f"<svg onload={_RUN}>",
-    f"<svg><script>{_RUN}</script></svg>",
-    f"<iframe srcdoc='<script>parent.{_RUN}</script>'>",
-    f"<math><mtext></p><img src=x onerror={_RUN}>",
-    f"<details open ontoggle={_RUN}>",
-    "<base href=https://example.invalid/>",
-    "<meta http-equiv=refresh content='0;url=https://example.invalid/'>",
-    "<link rel=stylesheet href=https://example.invalid/a.css>",
-    "<style>*{display:none}</style>",
-    "<template><p>",
-    "<plaintext>",
-    "<noscript><p title='</noscript>'>",
-    "</title></style></textarea></svg></table></select>",
-    "</option></optgroup></select><p>",
-    "</td></tr></table><p>",
-    "<p>" * 50,
-    f"' onmouseover={_RUN} x='",
-    f'" onmouseover={_RUN} x="',
-    f'"><img src=x onerror={_RUN}>',
-    "`${window.__pwned=1}`",
-    "${window.__pwned=1}",
-    "{{ 7 * 7 }}",
-    "{% raw %}{% include 'page' %}",
-    "{# comment #}",
-    "{{ page.__class__.__mro__ }}",
-    f"javascript:{_RUN}",
-    f"');{_RUN};('",
-    f"\\');{_RUN};//",
-    "\\u003cscript\\u003e",
-    "\\",
-    "\\\\\\n",
-    "%3Cscript%3E",
-    "&lt;script&gt;",
-    "&amp;amp;",
-    "&#x3c;b&#x3e;",
-    "&notanentity;",
-    "datum.x + event.y",
-    "url(javascript:1)",
-    "expression(1)",
-    "__proto__",
-    "constructor",
-    "a\u2028b\u2029c",
-    "a\0b",
-    "\x01\x02\x08\x0b\x0c\x1b[31m\x7f\x80\x9f",
-    "a\r\nb\rc\nd\te",
-    " \u00a0\u3000 ",
-    "\u202e\u202dgnp.exe\u202c\u2066\u2069",
-    "\ufeff\u200b\u200d\ufe0f",
-    "\ufffe\uffff\U0010ffff",
-    "\ud7ff\ue000",
-    "👩‍👩‍👧‍👦🏳️‍🌈",
-    "e" + "\u0301" * 200,
-    "مرحبا שלום 日本語 ไทย",
-    "x" * 3000,
-    "NaN",
-    "null",
-)
+FAMILIES = families()
+STRINGS = tuple(string for family in FAMILIES.values() for string in family)
 
 
 def run_with(strings):
@@ -90,7 +26,9 @@ def run_with(strings):
     )
     words = Axis(first, positions, text)
     others = [Axis(string, (Position(string), Position("b"))) for string in strings]
-    attentions = [Attention(softmax((2, count, count), 0), first, 0, "self", words, words)]
+    weights = softmax((2, count, count), 0)
+    gradient = weights if count > 1 else None  # maps of relevance take as long as all the rest
+    attentions = [Attention(weights, first, 0, "self", words, words, gradient=gradient)]
     for index, (name, axis) in enumerate(zip(strings, others, strict=True), start=1):
         weights = softmax((1, 2, count), index)
         attentions.append(Attention(weights, name, index, "cross", axis, words, residual=1.0))
@@ -108,7 +46,7 @@ def run_with(strings):
         created=first,
         notes=tuple(strings),
     )
-    return Run(tuple(attentions), tuple(ledger), provenance)
+    return Run(tuple(attentions), tuple(ledger), provenance, target=first)
 
 
 def benign(strings):
@@ -116,11 +54,38 @@ def benign(strings):
     return tuple(f"word{index}" for index in range(len(strings)))
 
 
-def rotated(strings, by):
-    """The strings from another one on, so that each comes to stand where only one can."""
-    return strings[by:] + strings[:by]
+def as_parsed(text):
+    """What an HTML parser makes of a text that the page shows: one kind of line end."""
+    return as_shown(text).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def with_model(run, model):
-    """The run under another name."""
-    return replace(run, provenance=replace(run.provenance, model=model))
+def as_shown(text):
+    """What the page makes of a text: signs for what no page can hold, names where nothing shows."""
+    if text and all(map(_leaves_no_mark, text)):
+        return " ".join("␣" if one.isspace() else f"U+{ord(one):04X}" for one in text)
+    return with_signs(text)
+
+
+def with_signs(text):
+    """The same, where it is a part of what stands there."""
+    return "".join(map(_sign, text))
+
+
+def _sign(character):
+    code = ord(character)
+    if code < 0x20 and character not in "\t\n\r":
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    surrogate = 0xD800 <= code <= 0xDFFF
+    return "\ufffd" if 0x80 <= code < 0xA0 or noncharacter or surrogate else character
+
+
+def _leaves_no_mark(character):
+    """The general categories, and what Unicode calls ignorable though it is a mark or a letter."""
+    marks = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    selects = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+    ignorable = character in marks or selects or "\u180b" <= character <= "\u180f"
+    invisible = unicodedata.category(character)[0] in "ZC" or ignorable
+    return invisible and _sign(character) == character

@@ -2,121 +2,138 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
+from difflib import unified_diff
 
 import pytest
-from hostile import STRINGS, benign, rotated, run_with
+from hostile import FAMILIES, STRINGS, as_parsed, as_shown, benign, run_with, with_signs
+from page_acts import shown
 from playwright.sync_api import expect
 
 from attnreport import Report
 
-_CHUNK = 8
-CHUNKS = [STRINGS[start : start + _CHUNK] for start in range(0, len(STRINGS), _CHUNK)]
+_EACH = 57  # strings of one page, so that all pages have the same number
+PAGES = [STRINGS[start : start + _EACH] for start in range(0, len(STRINGS), _EACH)]
+# Data and code that no string stands in.
+_BULK = re.compile(r'<script type="application/json" id="(?:scripts|layer-\d+)">.*?</script>')
 
-# Elements with their attributes' names, outside the charts: a chart leaves out what is blank.
-_SHAPE = """() => [...document.querySelectorAll("*")]
+# Elements with their attributes' names, outside the charts: which labels have room there depends
+# on how long they are.
+_SHAPE = """(document) => [...document.querySelectorAll("*")]
   .filter((node) => !node.closest("svg") || node.matches("svg"))
   .map((node) => `${node.tagName} ${[...node.attributes].map(({ name }) => name).sort()}`)"""
-_PARSED = f"""(markup) => {{
-  const document = new DOMParser().parseFromString(markup, "text/html");
-  return ({_SHAPE})();
-}}"""
+_PARSED = f"""(markups) => markups.map((markup) => {{
+  const parsed = new DOMParser().parseFromString(markup, "text/html");
+  const text = (selector) => parsed.querySelector(selector)?.textContent;
+  const shape = ({_SHAPE})(parsed).join();
+  return [shape, text("title"), text("h1"), text("blockquote"), text(".notes li"),
+    text("#links-body th"), text("option"), text("#shown-pair")];
+}})"""
 _FOREIGN = """() => [...document.querySelectorAll("svg *")]
   .map(({ localName }) => localName)
   .filter((name) => !["g", "path", "text", "tspan", "image", "rect", "defs", "clipPath", "line",
     "style", "title", "linearGradient", "stop"].includes(name))"""
-
-
-def as_parsed(text):
-    """What an HTML parser makes of a text that the page shows: one kind of line end."""
-    return as_shown(text).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def as_shown(text):
-    """What the page makes of a text: signs for what no page can hold, names where nothing shows."""
-    if text and all(map(leaves_no_mark, text)):
-        return " ".join("␣" if one.isspace() else f"U+{ord(one):04X}" for one in text)
-    return "".join(map(sign, text))
-
-
-def sign(character):
-    code = ord(character)
-    if code < 0x20 and character not in "\t\n\r":
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    surrogate = 0xD800 <= code <= 0xDFFF
-    return "\ufffd" if 0x80 <= code < 0xA0 or noncharacter or surrogate else character
-
-
-def leaves_no_mark(character):
-    invisible = unicodedata.category(character)[0] in "ZC" or "\ufe00" <= character <= "\ufe0f"
-    return invisible and sign(character) == character
+# Whatever holds a string and shows nothing of it, by what Unicode itself calls invisible. The text
+# view shows the text, whose own spaces are spaces.
+_BLANK = r"""() => [...document.querySelectorAll(".live:not([hidden]) svg text, option, .added, " +
+    "#links-body th, #readout-line bdi, .notes li, h1, h2")]
+  .filter(({ textContent }) => !/[^\p{Z}\p{C}\p{DI}\u2800]/u.test(textContent))
+  .map(({ outerHTML }) => outerHTML.slice(0, 200))"""
 
 
 @pytest.fixture(scope="module")
-def parsed_shape(chromium):
-    """A function from markup to the shape that a browser parses, without running any of it."""
+def parsed(chromium):
+    """A function from markups to what a browser makes of each, without running any of it."""
     page = chromium.new_page()
-    yield lambda markup: page.evaluate(_PARSED, markup)
+    yield lambda markups: page.evaluate(_PARSED, [_BULK.sub("", markup) for markup in markups])
     page.close()
 
 
-@pytest.fixture(scope="module")
-def plain_shape(parsed_shape):
-    return parsed_shape(Report(run_with(benign(CHUNKS[0]))).html())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_markup_has_one_shape_whatever_the_string_in_every_place(family, parsed):
+    strings = FAMILIES[family]
+    [(plain, *_)] = parsed([Report(run_with(benign(strings[:1]))).html()])
+    assert plain.count(",") > 100
+    found = parsed([Report(run_with((string,))).html() for string in strings])
+    for string, (shape, title, heading, text, note, label, option, pair) in zip(
+        strings, found, strict=True
+    ):
+        said = as_parsed(string)
+        assert shape == plain, string
+        assert heading == f"Attention of {said}"
+        assert title.startswith("Attention of ")
+        assert text == said.removeprefix("\n") or text == said
+        assert (note, label) == (said, said)
+        assert with_signs(string).replace("\r\n", "\n").replace("\r", "\n") in option
+        assert said in pair
 
 
-@pytest.mark.parametrize("chunk", CHUNKS, ids=range(len(CHUNKS)))
-def test_markup_has_one_shape_whatever_the_strings_say(chunk, parsed_shape):
-    plain = parsed_shape(Report(run_with(benign(chunk))).html())
-    assert len(plain) > 100
-    for by in range(len(chunk)):
-        assert parsed_shape(Report(run_with(rotated(chunk, by))).html()) == plain, chunk[by]
-
-
-@pytest.mark.parametrize("chunk", CHUNKS, ids=range(len(CHUNKS)))
-def test_nothing_runs_and_everything_is_shown(chunk, page_of):
-    run = run_with(chunk)
-    page, plain = page_of(run), page_of(run_with(benign(chunk)))
-    for opened in (page, plain):
-        opened.select_option("#layer-select", str(len(chunk)))
-        expect(opened.locator("#shown-title")).to_have_text(f"Layer {len(chunk)}, head 0")
-        opened.select_option("#layer-select", "0")
-        expect(opened.locator("#shown-title")).to_have_text("Layer 0, head 0")
-        opened.focus("#heatmap-live")
-        opened.keyboard.press("ArrowDown")
-        expect(opened.locator("#readout-line")).to_contain_text("(query 0)")
-        opened.wait_for_timeout(150)
-    assert page.evaluate("window.__pwned") is None
-    assert page.evaluate(_SHAPE) == plain.evaluate(_SHAPE)
-    assert page.evaluate(_FOREIGN) == []
-    # Made by script, line ends stay as they are; parsed, they are all of one kind.
-    labels = page.eval_on_selector_all(
-        "#links-body th", "(nodes) => nodes.map(({ textContent }) => textContent)"
-    )
-    assert labels == [as_shown(string) for string in chunk]
-    assert page.text_content("h1") == f"Attention of {as_parsed(chunk[0])}"
-    notes = page.eval_on_selector_all(
-        ".notes li", "(nodes) => nodes.map(({ textContent }) => textContent)"
-    )
-    assert notes[: len(chunk)] == [as_parsed(string) for string in chunk]
-
-
-def test_views_show_hostile_labels_as_text(page_of):
-    page = page_of(run_with(STRINGS[:24]))
-    for tab in page.locator("[data-view]:not([hidden])").all():
-        tab.click()
-        expect(tab).to_have_attribute("aria-pressed", "true")
-        page.wait_for_timeout(300)
-        assert page.evaluate(_FOREIGN) == []
-    assert page.evaluate("window.__pwned") is None
-
-
-def test_the_shape_sees_an_element_more(parsed_shape, plain_shape):
+def test_the_shape_sees_an_element_more(parsed):
     # A comparison that sees nothing proves nothing.
-    page = Report(run_with(benign(CHUNKS[0]))).html()
-    assert (
-        parsed_shape(page.replace("<h1>Attention of", "<h1><b>Attention</b> of", 1)) != plain_shape
-    )
+    page = Report(run_with(benign("a"))).html()
+    more = page.replace("<h1>Attention of", "<h1><b>Attention</b> of", 1)
+    [(one, *_), (other, *_)] = parsed([page, more])
+    assert one != other
+
+
+def views_of(page, count):
+    """What a page makes of itself in every view, by what was done."""
+    seen = {}
+
+    def note(name):
+        page.wait_for_timeout(100)
+        assert page.evaluate(_FOREIGN) == [], name
+        assert page.evaluate(_BLANK) == [], name
+        seen[name] = page.evaluate(f"({_SHAPE})(document)")
+
+    page.select_option("#layer-select", str(count))
+    expect(page.locator("#shown-title")).to_have_text(f"Layer {count}, head 0")
+    note("last layer")
+    page.select_option("#layer-select", "0")
+    expect(page.locator("#shown-title")).to_have_text("Layer 0, head 0")
+    page.focus("#heatmap-live")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#readout-line")).to_contain_text("(query 0)")
+    note("heatmap")
+    for view in ("arrows", "text"):
+        page.click(f"[data-view={view}]")
+        expect(page.locator(f"[data-view={view}]")).to_have_attribute("aria-pressed", "true")
+        note(view)
+    return seen
+
+
+def changes(plain, found):
+    """By view, what stands in one page and not in the other."""
+    return {
+        view: different
+        for view in plain
+        if (different := list(unified_diff(plain[view], found[view], n=0, lineterm="")))
+    }
+
+
+@pytest.fixture(scope="module")
+def plain_views():
+    """What the same pages make of themselves with benign strings, by how many there are."""
+    return {}
+
+
+@pytest.mark.parametrize("strings", PAGES, ids=range(len(PAGES)))
+def test_nothing_runs_and_everything_is_shown(strings, page_of, plain_views):
+    count = len(strings)
+    if count not in plain_views:
+        plain_views[count] = views_of(page_of(run_with(benign(strings))), count)
+    page = page_of(run_with(strings))
+    found = views_of(page, count)
+    assert not changes(plain_views[count], found)
+    assert page.evaluate("window.__pwned") is None
+    assert shown(page)["view"] == "text"
+    # Made by script, line ends stay as they are; parsed, they are all of one kind.
+    contents = "(nodes) => nodes.map(({ textContent }) => textContent)"
+    labels = page.eval_on_selector_all("#links-body th", contents)
+    assert labels == [as_shown(string) for string in strings]
+    notes = page.eval_on_selector_all(".notes li", contents)
+    assert notes[:count] == [as_parsed(string) for string in strings]
+
+
+def test_there_are_enough_strings():
+    assert len(set(STRINGS)) == len(STRINGS) >= 500

@@ -61,13 +61,14 @@ class Form:
         if self.block == 1:
             return ()
         boxed = any(position.box for axis in self.run.axes for position in axis)
+        quick = " and quick to open" if boxed else ""
         down, across = shape_of(self.block)
         patches = f", patches in boxes of {down} × {across}" if boxed else ""
         return (
-            f"To keep the file below its largest size, every {self.block} neighbouring positions "
-            f"of a kind were joined to one, in sequences of more than {SHORTEST}{patches}; special "
-            "positions stay alone. Weights of joined keys are added up, weights of joined queries "
-            "averaged. Heads were measured before.",
+            f"To keep the file below its largest size{quick}, every {self.block} neighbouring "
+            f"positions of a kind were joined to one, in sequences of more than {SHORTEST}{patches}"
+            "; special positions stay alone. Weights of joined keys are added up, weights of "
+            "joined queries averaged. Heads were measured before.",
         )
 
     def _rounding(self) -> tuple[str, ...]:

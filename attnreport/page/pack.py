@@ -34,10 +34,12 @@ _CHARACTERS_ALLOWED = 600_000
 _CHARACTERS_PER_WEIGHT = 0.345
 _CHARACTERS_PER_WEIGHT_OF_PICTURES = 0.3
 _CHARACTERS_ALWAYS = 800_000
+# A page with 144 small pictures over a photograph opens within a second up to here.
+_QUICK_CHARACTERS = 8_000_000
 
 _THREADS = 4
-_SAMPLED_WEIGHTS = 4_000_000
-_SAMPLED_ROWS = 16  # neighbours, as filters ask for
+_SAMPLED_WEIGHTS = 500_000
+_SAMPLED_ROWS = 8  # neighbours, as filters ask for
 _BITS_PER_LARGE_WEIGHT = 12
 
 
@@ -103,15 +105,18 @@ class Packed:
         )
 
 
-def pack(run: Run, room: int, *, frugal: bool = True) -> Packed | None:
+def pack(run: Run, room: int, *, joined: bool = False) -> Packed | None:
     """Return every attention packed as finely as the size allows, or None if it takes too much.
 
     Args:
         run: what to pack.
         room: how many characters the layers may take at most.
-        frugal: whether to stay as small as this run's bars ask, or to fill the room.
+        joined: whether positions were joined, so that all of the room is better filled than left;
+            but for a picture's, whose page is to open quickly.
     """
-    wished = min(_allowed(run), room) if frugal else room
+    if joined and _pictured(run):
+        room = min(room, _QUICK_CHARACTERS)
+    wished = room if joined else min(_allowed(run), room)
     wanted = [(plan, wished) for plan in PLANS]
     # Where not even the coarsest is as small as wished, the limit alone decides.
     wanted += [(plan, room) for plan in (PLANS[-1:] if _pictured(run) else PLANS[-2:])]

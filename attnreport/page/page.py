@@ -64,7 +64,7 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
         for block in _blocks(run):
             drawn = joined_run(run, block)
             room = max_size - scripts_size()
-            while packed := pack(drawn, room, frugal=block == 1):
+            while packed := pack(drawn, room, joined=block > 1):
                 form = Form(drawn, packed, block)
                 html = _html(context(measured, form, place, attnreport.__version__))
                 excess = len(html.encode()) - max_size

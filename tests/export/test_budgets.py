@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 from runs import small_run, softmax
 
@@ -17,6 +19,7 @@ from attnreport.page.grouping import groups_of
 from attnreport.page.joining import joined_run
 from attnreport.page.pack import PLANS, characters, pack
 from attnreport.page.refining import refined, refinement
+from attnreport.picture import Picture
 
 LEVELS = [64, 96, 128, 255]
 
@@ -213,3 +216,15 @@ def test_the_page_reads_the_largest_weights_as_they_are(page_of):
     largest = np.sort(weights[7])[::-1]
     assert bars[:8] == [f"{weight:.4f}" for weight in largest[:8]]
     assert all("±" in text for text in bars[8:])
+
+
+def test_joined_positions_fill_the_room_but_a_picture_keeps_to_what_opens_quickly(monkeypatch):
+    run = small_run(layers=1, heads=2, queries=128)
+    (attention,) = run.attentions
+    shown = replace(attention.queries, picture=Picture.of(Image.new("RGB", (8, 8))))
+    pictured = Run((replace(attention, queries=shown, keys=shown),))
+    monkeypatch.setattr("attnreport.page.pack.EXACT_BYTES", 0)
+    monkeypatch.setattr("attnreport.page.pack._QUICK_CHARACTERS", 25_000)
+    assert pack(run, 10**6, joined=True).levels == 255
+    assert pack(pictured, 10**6, joined=True).characters <= 25_000
+    assert pack(pictured, 10**6).levels == 255

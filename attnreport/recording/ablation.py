@@ -97,10 +97,12 @@ class _Without(Watch):
         if not isinstance(self.returned, torch.Tensor) or not shares_memory(windows, self.returned):
             self.why = _APART
             return
+        own = torch.tensor(pieces.head) == number
+        places = torch.unravel_index(pieces.own[own], windows.shape[:-2])
         # (window, query, width)
-        head = windows[pieces.own, number]
-        mean = head[pieces.rows >= 0].mean(dim=0)
-        windows[pieces.own, number] = mean if self.how == "mean" else torch.zeros_like(mean)
+        head = windows[places]
+        mean = head[pieces.rows[own] >= 0].mean(dim=0)
+        windows[places] = mean if self.how == "mean" else torch.zeros_like(mean)
         self.done = True
 
     def projected(

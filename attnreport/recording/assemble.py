@@ -18,6 +18,7 @@ from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
+from attnreport.recording.parts import join_parts
 from attnreport.recording.selection import Selection
 from attnreport.recording.stitching import stitch
 from attnreport.recording.weightless import kind_of
@@ -40,7 +41,7 @@ def assemble(watch: Watch) -> Assembled:
     """Return what a watch saw as attentions and ledger, in the order of execution."""
     attentions: list[Attention] = []
     ledger: list[LedgerEntry] = []
-    seen = stitch(watch.found)
+    seen = stitch(join_parts(watch.found))
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
     calls: Counter[str] = Counter()
     for found in seen:

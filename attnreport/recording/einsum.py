@@ -39,9 +39,13 @@ class Product:
         """Return the three in that order; only views and reshapes."""
         return (
             self.weights(weights),
-            _permute(values, self.subscripts[1], self.shared, self.keys, self.widths),
+            self.values(values),
             _permute(output, self.subscripts[2], self.shared, self.queries, self.widths),
         )
+
+    def values(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values as ``(…, key, width)``."""
+        return _permute(values, self.subscripts[1], self.shared, self.keys, self.widths)
 
     def weights(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the weights as ``(…, query, key)``."""

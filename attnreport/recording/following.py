@@ -37,6 +37,7 @@ class Origin:
         used: whether they have multiplied values.
         lost: the last function that took them and is not followed.
         normalised: whether it makes rows sum to 1 at all.
+        laid: whether what was found of it so far was laid on its sequence, in pieces.
     """
 
     call: str
@@ -45,6 +46,7 @@ class Origin:
     used: bool = False
     lost: str = ""
     normalised: bool = True
+    laid: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,11 @@ def matmul(
     if isinstance(state, Followed):
         clean = None if state.clean is None else state.clean.mT
         record(
-            watch, state, Matrices(right.mT, left.mT, output.mT, left, clean, right, lambda g: g.mT)
+            watch,
+            state,
+            Matrices(
+                right.mT, left.mT, output.mT, left, clean, right, lambda g: g.mT, lambda n: n.mT
+            ),
         )
 
 
@@ -101,7 +105,11 @@ def einsum(watch: Watch, output: torch.Tensor, equation: Any, *operands: Any) ->
         weights, values = operands[place], operands[1 - place]
         clean = None if followed.clean is None else product.weights(followed.clean)
         arranged = product.arrange(weights, values, output)
-        record(watch, followed, Matrices(*arranged, values, clean, weights, product.weights))
+        record(
+            watch,
+            followed,
+            Matrices(*arranged, values, clean, weights, product.weights, product.values),
+        )
         return
 
 

@@ -92,3 +92,34 @@ def _merged(first: int, batch: int, example: int) -> Layout | str:
     heads = first // batch
     reason = f"batch of {batch} and {heads} heads came as one dimension, read as (batch, head)"
     return Layout(example * heads, heads, (reason,) if heads > 1 else ())
+
+
+def heads_or_why_not(
+    layout: Layout, lead: Sequence[int], values: torch.Tensor | None
+) -> Layout | str:
+    """Return the layout if all leading dimensions but the first are heads, else why it is not told.
+
+    They are where heads share their values. Blocks of a sequence would make the same shapes.
+
+    Args:
+        layout: what the shape alone says.
+        lead: the leading dimensions of the product.
+        values: ``(…, key, width)`` as they were multiplied; None where they say nothing.
+    """
+    extra = [size for size in lead[1:] if size > 1]
+    if len(lead) < 3 or len(extra) < 2:
+        return layout
+    if values is not None and _shared(values, len(lead)):
+        return layout
+    return (
+        f"it has {len(lead)} leading dimensions, {tuple(lead)}, of which nothing tells the heads "
+        "from the blocks of a sequence, which could not be put back"
+    )
+
+
+def _shared(values: torch.Tensor, leading: int) -> bool:
+    """Tell whether several leading places have the same values."""
+    sizes, strides = values.shape[1:-2], values.stride()[1:-2]
+    return values.dim() < leading + 2 or any(
+        size == 1 or stride == 0 for size, stride in zip(sizes, strides, strict=True)
+    )

@@ -14,11 +14,21 @@ from attnreport.axis import Axis
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import Followed
 from attnreport.recording.gradients import Arrange, await_gradient
-from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
+from attnreport.recording.parts import Partial
+from attnreport.recording.places import Pieces
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import distance, mix, to_host
-from attnreport.recording.windows import lay, pieces_for
+from attnreport.recording.windows import (
+    Side,
+    is_ordinary,
+    lay,
+    lay_axis,
+    part_of,
+    pieces_for,
+    some_rows,
+)
 
 # How far from 1 a row may sum by rounding alone.
 _TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -36,6 +46,7 @@ class Matrices:
         clean: the weights before dropout and mixing, where that differs.
         rows: the weights before they were arranged; their stream is the queries'.
         arrange: arranges what has the shape of ``rows``, e.g. a gradient, as ``weights`` are.
+        align: arranges what has the shape of ``source`` as ``values`` are.
     """
 
     weights: torch.Tensor
@@ -45,6 +56,12 @@ class Matrices:
     clean: torch.Tensor | None = None
     rows: torch.Tensor | None = None
     arrange: Arrange | None = None
+    align: Arrange = torch.clone
+
+    @property
+    def lead(self) -> torch.Size:
+        """Return the leading dimensions, whichever they are."""
+        return self.output.shape[:-2]
 
 
 def record(watch: Watch, followed: Followed, product: Matrices) -> None:
@@ -60,21 +77,28 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         # Sigmoids gate everything; only where it is called attention is it taken for one.
         origin.lost = "a product with values, in a module that is not called attention"
         return
-    if origin.used:
+    if origin.used and not origin.laid:
         return
     name = watch.wanted(origin.call)
     # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
     if name is None:
         return
-    queries = watch.streams.of(product.weights if product.rows is None else product.rows)
-    layout = layout_of(
-        (*product.output.shape[:-1], product.weights.shape[-1]), queries, watch.example
-    )
-    if isinstance(layout, str):
-        if not _record_windows(watch, followed, product, queries):
-            watch.miss(origin.call, layout)
-        return
+    layout, partial = _arrangement(watch, followed, product)
+    if layout is not None:
+        _record_whole(watch, followed, product, layout, name, partial)
+
+
+def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
+    watch: Watch,
+    followed: Followed,
+    product: Matrices,
+    layout: Layout,
+    name: str,
+    partial: Partial | None,
+) -> None:
+    """Keep the example's weights as they are."""
+    origin = followed.origin
     with quietly(product.weights):
         mixed = _mixed(watch, product, layout)
         shown, residual = _computed(product, layout, mixed)
@@ -83,51 +107,124 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         name=name,
         call=origin.call,
         weights=to_host(shown),
-        queries=queries,
+        queries=watch.streams.of(_rows(product).tensor),
         keys=watch.streams.of(product.source),
         dtype=str(product.weights.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[*layout.reasons, *followed.reasons],
         query_axis=_rows_axis(watch, product, layout),
         key_axis=watch.axis_along(product.source, layout.pick),
+        partial=partial,
     )
     _judge_rows(found, followed, sums)
     watch.keep(found)
+    if partial is not None:
+        watch.laid.add(name)
     if isinstance(watch.returned, torch.Tensor):
         watch.attended(found, mixed)
     if product.clean is None:
         _await_gradient(watch, found, product, layout)
 
 
-def _record_windows(
-    watch: Watch, followed: Followed, product: Matrices, queries: Stream | None
+def _arrangement(
+    watch: Watch, followed: Followed, product: Matrices
+) -> tuple[Layout | None, Partial | None]:
+    """Return how to pick the example, and which rows these are; no layout where all is done."""
+    origin, queries = followed.origin, watch.streams.of(_rows(product).tensor)
+    shape = (*product.output.shape[:-1], product.weights.shape[-1])
+    layout = layout_of(shape, queries, watch.example)
+    if _may_be_pieces(watch, followed, product, layout, queries):
+        pieces = _pieces(watch, product, queries)
+        rows = None if pieces is None else some_rows(pieces)
+        if pieces and rows is not None and isinstance(layout, Layout) and not origin.laid:
+            return layout, part_of(pieces, origin, rows)
+        if pieces is not None and not is_ordinary(pieces):
+            _record_pieces(watch, followed, product, pieces)
+            return None, None
+        if origin.laid:
+            return None, None
+        if isinstance(layout, Layout):
+            # Cut weights meet several values: that these lack a dimension says nothing of heads.
+            values = None if followed.cut else product.values
+            layout = heads_or_why_not(layout, product.lead, values)
+    if isinstance(layout, str):
+        watch.miss(origin.call, layout)
+        return None, None
+    return layout, None
+
+
+def _may_be_pieces(
+    watch: Watch,
+    followed: Followed,
+    product: Matrices,
+    layout: Layout | str,
+    queries: Stream | None,
 ) -> bool:
-    """Lay windows on their sequence; tell whether that was possible."""
-    if product.rows is not None or product.clean is not None:
-        return False
-    pieces = pieces_for(watch, queries, product.weights, product.source)
-    name = watch.names.current()
-    if pieces is None or name is None:
-        return False
+    """Tell whether it is worth asking: it costs time, and most attentions are whole."""
+    asking, answering = product.output.shape[-2], product.weights.shape[-1]
+    return (
+        isinstance(layout, str)
+        or len(product.lead) > 2
+        or followed.cut
+        or (
+            asking != answering
+            and queries is watch.streams.of(product.source)
+            # One query is mostly a step of a generation.
+            and (asking > 1 or watch.names.current() in watch.laid)
+        )
+    )
+
+
+def _pieces(watch: Watch, product: Matrices, queries: Stream | None) -> Pieces | None:
+    """Return where windows or blocks belong; None where that cannot be told."""
+    return pieces_for(
+        watch, queries, product.lead, _rows(product), Side(product.source, product.align)
+    )
+
+
+def _rows(product: Matrices) -> Side:
+    if product.rows is None:
+        return Side(product.weights, torch.clone)
+    return Side(product.rows, product.arrange or torch.clone)
+
+
+def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: Pieces) -> None:
+    """Lay windows or blocks on their sequence."""
+    name = watch.names.current() or ""
+    queries = watch.streams.of(_rows(product).tensor)
+    origin = followed.origin
     found = Found(
         name=name,
-        call=followed.origin.call,
+        call=origin.call,
         weights=np.empty((0, 0, 0), np.float32),
         queries=queries,
-        keys=watch.streams.of(product.source),
+        keys=queries,
         dtype=str(product.weights.dtype).removeprefix("torch."),
         residual=None,
         reasons=list(followed.reasons),
     )
     with quietly(product.weights):
-        parts = (product.weights, product.values, product.output)
-        lay(found, pieces, *(part[pieces.own] for part in parts))
-    found.query_axis = found.key_axis = watch.axis_laid(
-        product.weights, lambda numbers: numbers[pieces.own.cpu()][:, 0], pieces.rows, pieces.length
-    )
+        used, values = (
+            each.expand(*product.lead, -1, -1) for each in (product.weights, product.values)
+        )
+        shown: torch.Tensor = used
+        held: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
+        held = (used, values, product.output)
+        if product.clean is not None:
+            shown, held = product.clean.expand(*product.lead, -1, -1), None
+        lay(found, pieces, shown, origin, held)
+    # Other columns of the same rows may be on their way to another product.
+    all_there = bool(np.all(found.weights.sum(axis=-1) > 1 - _TOLERANCE["float32"]))
+    if pieces.covering:
+        lay_axis(watch, found, product.lead, _rows(product), pieces)
+    origin.laid = True
+    watch.laid.add(name)
     watch.keep(found)
-    watch.attended_in_windows(found, product.output, pieces)
-    return True
+    tag = watch.streams.tag(watch.returned)
+    if tag is not None:
+        tag.part = found.partial
+    if pieces.covering and (not followed.cut or all_there):
+        watch.attended_in_windows(found, product.output, pieces)
 
 
 def _rows_axis(watch: Watch, product: Matrices, layout: Layout) -> Axis | None:

@@ -7,6 +7,7 @@ against what it really returned. Knows nothing of modules or models.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.gradients import await_gradient, through_values
-from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
 from attnreport.recording.registry import recorder
+from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Found, Mixed, Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
-from attnreport.recording.windows import lay, pieces_for
+from attnreport.recording.windows import Side, is_ordinary, lay, lay_axis, pieces_for
 
 _CALL = "scaled_dot_product_attention"
 # The frames between a recorder and the function that called torch.
@@ -48,26 +50,14 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if name is None:
         return
     layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
-    if isinstance(layout, str):
-        pieces = None if dropout_p else pieces_for(watch, queries, query, key)
-        if pieces is None:
-            watch.miss(_CALL, layout)
+    if isinstance(layout, str) or query.dim() > 4:
+        given = _Given(query, key, value, output, attn_mask, scale, is_causal)
+        if not dropout_p and _record_pieces(watch, name, given, queries):
             return
-        own = pieces.own
-        found = Found(name, _CALL, _NONE, queries, watch.streams.of(key), _dtype(query), None)
-        with quietly(query):
-            q, k = query[own].flatten(0, 1), key[own].flatten(0, 1)
-            mask = attn_mask
-            if mask is not None:
-                mask = mask.expand(*query.shape[:-2], *mask.shape[-2:])[own].flatten(0, 1)
-            weights = softmax_weights(q, k, scale=scale, mask=mask, causal=is_causal)
-            weights = weights.reshape(len(own), -1, *weights.shape[1:])
-            lay(found, pieces, weights, value[own], output[own])
-        found.query_axis = found.key_axis = watch.axis_laid(
-            query, lambda numbers: numbers[own.cpu()][:, 0], pieces.rows, pieces.length
-        )
-        watch.keep(found)
-        watch.attended_in_windows(found, output, pieces)
+        if isinstance(layout, Layout):
+            layout = heads_or_why_not(layout, query.shape[:-2], value)
+    if isinstance(layout, str):
+        watch.miss(_CALL, layout)
         return
     with quietly(query):
         q, k, v, real = (layout.pick(tensor) for tensor in (query, key, value, output))
@@ -96,6 +86,44 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Hold one call: what it got and what it returned."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    output: torch.Tensor
+    mask: torch.Tensor | None
+    scale: float | None
+    causal: bool
+
+
+def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | None) -> bool:
+    """Lay windows or blocks on their sequence; tell whether that was possible."""
+    query, lead = given.query, given.query.shape[:-2]
+    rows, columns = Side(query, torch.clone), Side(given.key, torch.clone)
+    pieces = pieces_for(watch, queries, lead, rows, columns)
+    if pieces is None or is_ordinary(pieces):
+        return False
+    found = Found(name, _CALL, _NONE, queries, queries, _dtype(query), None)
+    with quietly(query):
+        q, k = (each.expand(*lead, -1, -1).flatten(0, -3) for each in (query, given.key))
+        mask = given.mask
+        if mask is not None:
+            mask = mask.expand(*lead, *mask.shape[-2:]).flatten(0, -3)
+        weights = softmax_weights(q, k, scale=given.scale, mask=mask, causal=given.causal)
+        weights = weights.reshape(*lead, *weights.shape[-2:])
+        values = given.value.expand(*lead, -1, -1)
+        lay(found, pieces, weights, found, (weights, values, given.output))
+    if pieces.covering:
+        lay_axis(watch, found, lead, rows, pieces)
+    watch.keep(found)
+    if pieces.covering:
+        watch.attended_in_windows(found, given.output, pieces)
+    return True
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -60,7 +60,7 @@ class Stream:
 class Tag:
     """Hold what is known of one tensor while it lives."""
 
-    __slots__ = ("__weakref__", "executed", "ref", "step", "stream", "weights")
+    __slots__ = ("__weakref__", "entered", "executed", "part", "ref", "step", "stream", "weights")
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -69,8 +69,12 @@ class Tag:
         self.stream = stream
         # The path of the module a parameter belongs to.
         self.executed = executed
-        # How it came from another tensor, for places.py.
+        # Whether the model was given it.
+        self.entered = False
+        # How it came from another tensor, for steps.py.
         self.step: Any = None
+        # Which part of an attention it is the output of; it is nothing to this module either.
+        self.part: Any = None
         # What following.py follows; it is nothing to this module.
         self.weights: Any = None
 
@@ -114,6 +118,7 @@ class Streams:
             else:
                 stream = Stream(Rank.DESCRIBED, axis, batch, len(axis))
             self._tags[id(tensor)] = Tag(tensor, stream)
+            self._tags[id(tensor)].entered = True
 
     def tag(self, tensor: torch.Tensor) -> Tag | None:
         """Return what is known of a tensor, or None if it was never seen."""
@@ -127,15 +132,30 @@ class Streams:
 
     def assign(self, tensor: torch.Tensor, stream: Stream | None) -> Tag:
         """Say which stream a tensor belongs to from now on."""
+        old = self.tag(tensor)
         tag = self._tags[id(tensor)] = Tag(tensor, stream)
+        if old is not None:
+            # Whose it is said to be changes nothing in where it came from.
+            tag.entered, tag.step, tag.part = old.entered, old.step, old.part
         return tag
+
+    def renew(self, tensor: torch.Tensor) -> None:
+        """Give a tensor that was written to a tag of its own; the old one stays what it was."""
+        old = self.tag(tensor)
+        if old is not None:
+            new = self._tags[id(tensor)] = Tag(tensor, old.stream, old.executed)
+            new.entered, new.step, new.part = old.entered, old.step, old.part
+            if old.weights is not None:
+                new.hold(tensor, old.weights)
 
     def entering(self, tensor: torch.Tensor) -> Tag:
         """Return the tag of a tensor that may never have been seen: then it is an input."""
         tag = self._tags.get(id(tensor))
         if tag is not None and tag.ref() is tensor:
             return tag
-        return self.assign(tensor, _of_input(tensor))
+        tag = self.assign(tensor, _of_input(tensor))
+        tag.entered = True
+        return tag
 
     def look_up(self, ids: torch.Tensor, table: torch.Tensor) -> Stream:
         """Return the stream of embedded ids: from here on they are a sequence, not just numbers."""

@@ -30,15 +30,16 @@ def _sum(watch: Watch, call: Called, product: Product) -> None:
         origin.lost = "a weighted sum, of which nothing tells that it is over positions"
         return
     summed = _last(output, keys, queries)
-    clean, values = product.followed.clean, _last(product.values, keys, queries)
+    clean = product.followed.clean
     matrices = Matrices(
         weights=_rows(product.weights, keys, queries),
-        values=values if queries is None else values.squeeze(-3),
+        values=_values(product.values, keys, queries),
         output=summed if queries is None else summed.squeeze(-2),
         source=product.values,
         clean=None if clean is None else _rows(clean, keys, queries),
         rows=product.weights,
         arrange=lambda gradient: _rows(gradient, keys, queries),
+        align=lambda numbers: _values(numbers, keys, queries),
     )
     record(watch, product.followed, matrices)
 
@@ -48,6 +49,11 @@ def _last(tensor: torch.Tensor, keys: int, queries: int | None) -> torch.Tensor:
     if queries is None:
         return tensor.movedim(keys, -2)
     return tensor.movedim((queries, keys), (-3, -2))
+
+
+def _values(values: torch.Tensor, keys: int, queries: int | None) -> torch.Tensor:
+    arranged = _last(values, keys, queries)
+    return arranged if queries is None else arranged.squeeze(-3)
 
 
 def _rows(weights: torch.Tensor, keys: int, queries: int | None) -> torch.Tensor:

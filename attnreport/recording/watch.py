@@ -28,7 +28,8 @@ from attnreport.recording.exported import torch_function_of
 from attnreport.recording.laying import Part
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
-from attnreport.recording.places import Pieces, remember
+from attnreport.recording.parts import Partial
+from attnreport.recording.places import Pieces
 from attnreport.recording.projection import Projections
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.region_axes import RegionAxes
@@ -36,6 +37,7 @@ from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
+from attnreport.recording.steps import remember
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry, ValueNorms
 
@@ -67,6 +69,7 @@ class Found:
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
         key_axis: the same of the columns.
+        partial: which rows these are, where other parts of the same attention may come.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Found:
     reduction: Reduction | None = None
     query_axis: Axis | None = None
     key_axis: Axis | None = None
+    partial: Partial | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,6 +144,7 @@ class Watch(TorchFunctionMode):
 
     Attributes:
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
+        laid: modules whose attention was laid on its sequence, in pieces.
         returned: what the call that is being recorded returned to the model.
     """
 
@@ -167,6 +172,7 @@ class Watch(TorchFunctionMode):
         self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
         self.edges: list[GradientEdge] = []
+        self.laid: set[str] = set()
         self.over = False
         self.thread = threading.get_ident()
         self.found: list[Found | LedgerEntry] = []
@@ -324,7 +330,9 @@ class Watch(TorchFunctionMode):
             found.sink = None if found.sink is None else found.sink[heads]
         length = found.weights.shape[1]
         # A single row may be a step of a generation: which one is known when all are put together.
-        rows = self.selection.rows_of(range(length)) if length > 1 else None
+        # So it is of a part: its rows are cut when it is whole.
+        single = length < 2 or found.partial is not None
+        rows = None if single else self.selection.rows_of(range(length))
         if rows is not None:
             found.rows, found.length = rows, length
             found.weights = found.cut(found.weights)
@@ -342,8 +350,8 @@ class Watch(TorchFunctionMode):
 
         Args:
             found: what was kept of it.
-            windows: ``(window, head, query, width)``, before the model goes on with them.
-            pieces: which windows are the example's, and which of their queries are positions.
+            windows: ``(…, query, width)``, before the model goes on with them.
+            pieces: which of its leading places are the example's, and which head each is of.
         """
 
     def projected(

@@ -1,13 +1,18 @@
-"""Keep attention inside windows, laid on the sequence that the windows were cut from.
+"""Keep attention inside windows and blocks, laid on the sequence that these were cut from.
 
 Knows pieces and where they belong; how their weights are computed is the recorders' business.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
 
-from attnreport.recording.places import Pieces, pieces_of
+from attnreport.recording.parts import Partial
+from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
+from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Found, Watch
 from attnreport.recording.weights import distance, to_host
@@ -16,46 +21,130 @@ from attnreport.recording.weights import distance, to_host
 _MOST = 2**28
 
 
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Be one side of an attention, as the model has it, and how its numbers are to be read.
+
+    Attributes:
+        tensor: what the positions are followed to.
+        arrange: makes ``(…, position, anything)`` of what has its shape.
+    """
+
+    tensor: torch.Tensor
+    arrange: Callable[[torch.Tensor], torch.Tensor]
+
+    def numbers(self, watch: Watch, root: Root, lead: Sequence[int]) -> torch.Tensor | None:
+        """Return ``(piece, position)``, or None where they are not followed to this root."""
+        numbers = numbers_of(watch.streams, self.tensor, root)
+        if numbers is None:
+            return None
+        try:
+            each = agreed(self.arrange(numbers).expand(*lead, -1, -1), -1)
+        except (Unclear, RuntimeError):
+            return None
+        return each.reshape(-1, each.shape[-2])
+
+
 def pieces_for(
-    watch: Watch, stream: Stream | None, query: torch.Tensor, key: torch.Tensor
+    watch: Watch, stream: Stream | None, lead: Sequence[int], rows: Side, columns: Side
 ) -> Pieces | None:
-    """Return where windows belong; None where that cannot be told, or is too much to show.
+    """Return where pieces belong; None where that cannot be told, or is too much to show.
 
     Args:
         watch: whose example is wanted.
         stream: what the queries belong to.
-        query: ``(window, head, query, …)``.
-        key: ``(window, head, key, …)``.
+        lead: the leading dimensions: examples, heads, pieces, in any order.
+        rows: where the queries come from.
+        columns: the keys or the values.
     """
-    if stream is None or stream.batch is None:
+    if stream is None:
         return None
-    pieces = pieces_of(watch.streams, query, key, stream.batch, watch.example)
-    if pieces is None or pieces.length**2 * query.shape[1] > _MOST:
-        return None
-    return pieces
+    # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
+    for root in roots(watch.streams, columns.tensor, stream.batch or 1):
+        if root.length**2 > _MOST:
+            continue
+        # One root for both: of two sequences of one length nothing would tell which is which.
+        answering = columns.numbers(watch, root, lead)
+        asking = None if answering is None else rows.numbers(watch, root, lead)
+        if answering is None or asking is None:
+            continue
+        pieces = arranged(asking, answering, root, watch.example)
+        if pieces is not None and pieces.length**2 * pieces.heads <= _MOST:
+            return pieces
+    return None
+
+
+def is_ordinary(pieces: Pieces) -> bool:
+    """Tell whether every head is one piece, and that the whole sequence in its order."""
+    order = torch.arange(pieces.length)
+    return all(
+        numbers.shape[1:] == order.shape and bool((numbers == order).all())
+        for numbers in (pieces.rows, pieces.columns)
+    )
 
 
 def lay(
-    found: Found, pieces: Pieces, weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor
+    found: Found,
+    pieces: Pieces,
+    weights: torch.Tensor,
+    origin: object,
+    product: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
 ) -> None:
-    """Fill in the weights of all windows of one example, and how well they mix the values.
+    """Fill in the weights of all pieces of one example, and how well they mix the values.
 
     Args:
         found: to be filled in.
-        pieces: where the windows belong.
-        weights: ``(window, head, query, key)`` of the example's windows.
-        values: ``(window, head, key, width)``.
-        output: ``(window, head, query, width)``.
+        pieces: where the pieces belong.
+        weights: ``(…, query, key)`` of all examples, to be shown.
+        origin: what made the weights: what else it made belongs to the same rows.
+        product: weights, values ``(…, key, width)`` and output ``(…, query, width)`` to be held
+            against each other; None where these are not the weights that are shown.
     """
-    precise = torch.promote_types(weights.dtype, torch.float32)
-    weights = weights.to(precise)
-    found.residual = distance(weights @ values.to(precise), output)
-    whole = pieces.whole(weights)
+    own = _own(weights, pieces)
+    if product is not None:
+        used, values, output = (_own(each, pieces) for each in product)
+        found.residual = distance(used @ values.to(used.dtype), output)
+    whole = pieces.whole(own)
     found.weights = to_host(whole, ours=True)
-    found.reasons.append(
-        f"{len(pieces.own)} windows of {weights.shape[-1]} positions, laid on the sequence"
+    count = len(pieces.own) // pieces.heads
+    found.reasons.append(f"{count} windows of {weights.shape[-1]} positions, laid on the sequence")
+    elsewhere = int((pieces.columns == ELSEWHERE).any(dim=1).sum())
+    if elsewhere:
+        found.reasons.append("keys that are no positions of it have the sink's share")
+    found.partial = part_of(pieces, origin)
+
+
+def part_of(pieces: Pieces, origin: object, rows: torch.Tensor | None = None) -> Partial:
+    """Return which rows these pieces are; ``rows`` where they are not laid."""
+    asked = torch.zeros(pieces.length, dtype=torch.bool)
+    asked[pieces.rows[pieces.rows >= 0]] = True
+    return Partial(origin, asked.numpy(), None if rows is None else rows.numpy())
+
+
+def some_rows(pieces: Pieces) -> torch.Tensor | None:
+    """Return the positions of the queries if all keys answer them, as in any attention."""
+    columns = pieces.columns
+    order = torch.arange(pieces.length)
+    if len(pieces.own) != pieces.heads or columns.shape[1:] != order.shape:
+        return None
+    rows = pieces.rows[0]
+    return rows if bool((columns == order).all()) and bool((rows >= 0).all()) else None
+
+
+def _own(tensor: torch.Tensor, pieces: Pieces) -> torch.Tensor:
+    """Return ``(piece, …, …)`` of the example, at least in float32."""
+    precise = torch.promote_types(tensor.dtype, torch.float32)
+    return tensor.reshape(-1, *tensor.shape[-2:])[pieces.own.to(tensor.device)].to(precise)
+
+
+def lay_axis(watch: Watch, found: Found, lead: Sequence[int], rows: Side, pieces: Pieces) -> None:
+    """Give the positions of the sequence the regions of the picture that they were made of."""
+    first = torch.tensor([head == 0 for head in pieces.head])
+
+    def pick(numbers: torch.Tensor) -> torch.Tensor:
+        each = rows.arrange(numbers).expand(*lead, -1, -1)
+        return each.reshape(-1, *each.shape[-2:])[pieces.own][first]
+
+    found.query_axis = found.key_axis = watch.axis_laid(
+        rows.tensor, pick, pieces.rows[first], pieces.length
     )
-    lost = 1 - whole.sum(dim=-1)
-    if bool((lost.abs() > 1e-3).any()):
-        found.sink = to_host(lost.clamp(0, 1))
-        found.reasons.append("the share of padding inside windows is the sink's")

@@ -131,12 +131,10 @@ def _apart(weights: torch.Tensor, held: np.ndarray) -> float:
 
     A row that may look at nothing is zeros in the kernels, and uniform in eager.
     """
-    if weights.dim() > 3 and len(weights) > 1:
-        return _apart_in_pieces(weights, held)
-    first = weights[0] if weights.dim() == 4 else weights
+    first = weights[0] if weights.dim() == 4 and len(weights) == 1 else weights
     heads, queries, keys = first.shape[-3:]
     if first.dim() != 3 or len(held) != heads or held.shape[1] < queries or held.shape[2] < keys:
-        return np.inf
+        return _apart_in_pieces(weights, held)
     # Some models return the end only: without the prompt that they put before it.
     own = held[:, held.shape[1] - queries :, held.shape[2] - keys :]
     apart = np.abs(first.float().numpy() - own)[held[:, -queries:].any(axis=-1)]
@@ -144,16 +142,9 @@ def _apart(weights: torch.Tensor, held: np.ndarray) -> float:
 
 
 def _apart_in_pieces(weights: torch.Tensor, held: np.ndarray) -> float:
-    """Compare windows, ``(window, head, query, key)``, by what each head's weights are in order.
+    """Compare windows and blocks, in whatever form, by what weights there are, in order.
 
-    Where they belong is what tests/recording/test_windows.py proves.
+    Where they belong is what tests/recording prove: test_windows.py and test_blocks.py.
     """
-    if weights.dim() != 4 or weights.shape[1] != len(held):
-        return np.inf
-    largest = 0.0
-    for ours, theirs in zip(held, weights.transpose(0, 1).float().numpy(), strict=True):
-        first, second = (np.sort(x[x > _SEEN], axis=None) for x in (ours, theirs))
-        if len(first) != len(second):
-            return np.inf
-        largest = max(largest, float(np.abs(first - second).max(initial=0)))
-    return largest
+    first, second = (np.sort(x[x > _SEEN]) for x in (held, weights.float().numpy()))
+    return float(np.abs(first - second).max(initial=0)) if len(first) == len(second) else np.inf

@@ -1,7 +1,7 @@
 """Follow a softmax that is written out: exp, its sum, and the quotient.
 
-Also the quotient taken after the product with the values, as flash attention does it, and
-log_softmax or logsumexp before the exp. What comes out is followed like any softmax.
+Also log_softmax or logsumexp before the exp. What comes out is followed like any softmax; where the
+quotient is taken after the product with the values, ``accumulating`` goes on.
 """
 
 from __future__ import annotations
@@ -12,18 +12,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from attnreport.recording.apart import quietly
-from attnreport.recording.following import (
-    SCALING,
-    SHAPING,
-    Called,
-    Followed,
-    Origin,
-    begin,
-    start,
-    state_of,
-)
-from attnreport.recording.product import Matrices, record
+from attnreport.recording.accumulating import Accumulated
+from attnreport.recording.following import SCALING, SHAPING, Called, begin, start, state_of
+from attnreport.recording.product import Matrices
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Watch
 
@@ -47,7 +38,10 @@ class Unnormalised:
 
     def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
         """Follow them to their sum and the quotient."""
-        if call.function in _SUMS and _keeps_rank(call, tensor):
+        if (sums := accumulated(watch, call)) is not None:
+            # It scales what was added up so far, or stands beside it.
+            sums[1].flow(watch, call, sums[0])
+        elif call.function in _SUMS and _keeps_rank(call, tensor):
             start(watch, call.output, Total())
         elif call.function in _DIVISIONS and isinstance(state_of(watch, call.args[1]), Total):
             begin(watch, call.output, "exp and sum")
@@ -56,7 +50,7 @@ class Unnormalised:
 
     def mixed(self, watch: Watch, matrices: Matrices) -> None:
         """Remember their product with values, until that is divided."""
-        start(watch, matrices.output, Mixed(matrices, watch.names.current()))
+        start(watch, matrices.output, Accumulated((matrices,), watch.names.current()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,39 +59,15 @@ class Total:
 
     def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
         """Stay it through a change of shape, or a little that is added to divide by no zero."""
-        if call.function in _ADDITIONS or call.function in SHAPING:
+        if (sums := accumulated(watch, call)) is not None:
+            sums[1].flow(watch, call, sums[0])
+        elif call.function in _ADDITIONS or call.function in SHAPING:
             if isinstance(call.output, torch.Tensor):
                 start(watch, call.output, self)
         elif call.function in _DIVISIONS and call.args[1] is tensor:
             state = state_of(watch, call.args[0])
             if state is not None and not isinstance(state, Total):
                 state.flow(watch, call, call.args[0])
-
-
-@dataclass(frozen=True, eq=False)
-class Mixed:
-    """Hold exponentials @ values, not divided yet."""
-
-    matrices: Matrices
-    name: str | None
-
-    def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
-        """Record it once it is divided by the sum."""
-        divisor = call.args[1] if call.function in _DIVISIONS else None
-        if not isinstance(state_of(watch, divisor), Total) or not isinstance(divisor, torch.Tensor):
-            return
-        with quietly(tensor):
-            weights = self.matrices.weights / divisor
-        origin = Origin("exp and sum", self.name, tuple(weights.shape))
-        watch.origins.append(origin)
-        product = Matrices(
-            weights,
-            self.matrices.values,
-            call.output,
-            self.matrices.source,
-            rows=self.matrices.weights,
-        )
-        record(watch, Followed(origin), product)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +111,15 @@ def log_softmax(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -
 def logsumexp(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
     """Follow what scores will be less by."""
     start(watch, output, LogTotal())
+
+
+def accumulated(watch: Watch, call: Called) -> tuple[torch.Tensor, Accumulated] | None:
+    """Return the first argument that is exponentials times values, and what is known of it."""
+    for value in call.args[:2]:
+        state = state_of(watch, value)
+        if isinstance(state, Accumulated):
+            return value, state
+    return None
 
 
 def _keeps_rank(call: Called, tensor: torch.Tensor) -> bool:

@@ -50,7 +50,7 @@ def matmul(
         record(watch, state, Matrices(left, right, output, right, state.clean))
         return
     if isinstance(state, Unnormalised):
-        state.mixed(watch, Matrices(left, right, output, right))
+        state.mixed(watch, Matrices(left, right, output, right, rows=left))
         return
     state = state_of(watch, right)
     if isinstance(state, Followed):

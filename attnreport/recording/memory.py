@@ -52,6 +52,11 @@ class Memory:
         self._reduce(found)
         self._fit()
 
+    def give_back(self, found: Found) -> None:
+        """Count an attention no longer."""
+        self.whole -= found.weights.nbytes
+        self._held = [each for each in self._held if each is not found]
+
     def grow(self, found: Found, size: int) -> None:
         """Count so many bytes more of the norms of an attention that was taken already."""
         self.whole += size

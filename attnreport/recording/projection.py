@@ -63,6 +63,7 @@ class Projections:
         self._lineage = Lineage(learned)
         self._blocks = Blocks(self._lineage, learned, grown)
         self._attended: torch.Tensor | None = None
+        self._begun: _Heads | None = None
 
     def begin(self, found: Found, mixed: Mixed) -> None:
         """Follow what an attention returned."""
@@ -79,6 +80,7 @@ class Projections:
             numbers = numbers.view(queries, count, width).transpose(0, 1)
             subject = _Heads(found, mixed, self._lineage.sources(mixed.source))
             self._marks.hold(returned, laid(returned, heads, numbers), subject)
+        self._begun = subject
         self._mixes(returned)
 
     def weigh(self, found: Found, sent: Sent) -> None:
@@ -129,7 +131,10 @@ class Projections:
         self._attended = None
         self._blocks.follow(call)
         for heads in self._marks.subjects(call):
-            self._flow(call, heads)
+            # What has just been written in place is among the arguments already.
+            if heads is not self._begun:
+                self._flow(call, heads)
+        self._begun = None
 
     def _mixes(self, attended: torch.Tensor) -> None:
         """Cut the lineage: what is made of this is not made of what came before, row by row."""

@@ -340,6 +340,11 @@ class Watch(TorchFunctionMode):
         self.found.append(found)
         self.memory.take(found)
 
+    def take_back(self, found: Found) -> None:
+        """Forget what was kept: it was a part of what came later."""
+        self.found = [each for each in self.found if each is not found]
+        self.memory.give_back(found)
+
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Hear what each head returned, before the model goes on with it."""
         if self.projections is not None:

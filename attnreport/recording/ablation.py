@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.pixels import Pixels
 from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.kernels import kernels_seen_by
 from attnreport.recording.marking import shares_memory
 from attnreport.recording.places import Pieces
 from attnreport.recording.selection import Selection
-from attnreport.recording.watch import Found, Mixed, Watch
+from attnreport.recording.watch import Watch
 from attnreport.run import Run
 
 Axes = Sequence[tuple[torch.Tensor, Axis | Pixels]]

@@ -26,9 +26,10 @@ from attnreport.recording.following import (
     start,
     state_of,
 )
+from attnreport.recording.found import Found
 from attnreport.recording.product import Matrices, record
 from attnreport.recording.registry import name_of
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Watch
 
 ADDING = methods("add")
 DIVIDING = methods("div", "divide", "true_divide", "truediv")

@@ -25,7 +25,8 @@ from attnreport.recording.weightless import kind_of
 from attnreport.run import Attention, Kind, LedgerEntry
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found, Watch
+    from attnreport.recording.found import Found
+    from attnreport.recording.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from attnreport.recording.registry import name_of
 from attnreport.recording.sending import Norm, Sent, block_norms
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found
+    from attnreport.recording.found import Found
 
 _ADDING = methods("add")
 

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import recorder
-from attnreport.recording.watch import Found, Mixed, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, normalise, scores_of, to_host
 
 _CALL = "flex_attention"

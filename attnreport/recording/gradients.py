@@ -16,7 +16,8 @@ from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.weights import to_host
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found, Watch
+    from attnreport.recording.found import Found
+    from attnreport.recording.watch import Watch
 
 Arrange = Callable[[torch.Tensor], torch.Tensor]
 

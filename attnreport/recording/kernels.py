@@ -20,10 +20,11 @@ from typing import Any
 import torch
 
 from attnreport.recording.apart import quietly, without_modes
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.registry import name_of
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Mixed, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import (
     before_dropout,
     distance,

@@ -13,7 +13,7 @@ from attnreport.axis import Axis, Position
 from attnreport.recording.streams import Stream
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found
+    from attnreport.recording.found import Found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.reducing import Reduction
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found
+    from attnreport.recording.found import Found
 
 # What is kept by default, in bytes.
 MAX_MEMORY = 2_000_000_000

@@ -19,12 +19,13 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.example import Example, added, heads_of
+from attnreport.recording.found import Found
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.laying import Part
 from attnreport.recording.projection import Projections
 from attnreport.recording.registry import recorder
 from attnreport.recording.sending import Norm
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, distance, to_host
 
 _SIGNATURE = inspect.signature(F.multi_head_attention_forward)

@@ -17,7 +17,7 @@ from attnreport.recording.laying import Part
 from attnreport.run import LedgerEntry
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found
+    from attnreport.recording.found import Found
 
 Floats = NDArray[np.float32]
 # How far from 1 a row may sum: what is left is the share of what is no position.

@@ -13,12 +13,13 @@ import torch
 from attnreport.axis import Axis
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import Followed
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Mixed, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, to_host
 from attnreport.recording.windows import (
     Side,

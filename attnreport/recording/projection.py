@@ -32,7 +32,7 @@ from attnreport.recording.registry import name_of
 from attnreport.recording.sending import Norm, Sent, value_norms
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found, Mixed
+    from attnreport.recording.found import Found, Mixed
 
 
 @dataclass(eq=False)

@@ -14,11 +14,12 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
 from attnreport.recording.registry import recorder
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Mixed, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
 from attnreport.recording.windows import Side, is_ordinary, lay, lay_axis, pieces_for
 

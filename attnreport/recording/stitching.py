@@ -19,7 +19,7 @@ from attnreport.recording.sending import put_together
 from attnreport.run import LedgerEntry, ValueNorms
 
 if TYPE_CHECKING:
-    from attnreport.recording.watch import Found
+    from attnreport.recording.found import Found
 
 Floats = NDArray[np.float32]
 

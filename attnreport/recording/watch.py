@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.autograd.graph import GradientEdge
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from torch.overrides import TorchFunctionMode
@@ -25,13 +22,11 @@ from attnreport.pixels import Pixels
 from attnreport.recording import following
 from attnreport.recording.apart import without_modes
 from attnreport.recording.exported import torch_function_of
-from attnreport.recording.laying import Part
+from attnreport.recording.found import Found, Mixed
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
-from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
 from attnreport.recording.projection import Projections
-from attnreport.recording.reducing import Reduction
 from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
@@ -39,95 +34,7 @@ from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.steps import remember
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
-from attnreport.run import LedgerEntry, ValueNorms
-
-
-@dataclass
-class Found:
-    """Hold one attention as a recorder found it, before its axes are known.
-
-    Attributes:
-        name: module path.
-        call: what computed it.
-        weights: ``(head, query, key)`` float32; empty where they were reduced.
-        queries: the sequence of the rows, where it could be followed.
-        keys: the sequence of the columns.
-        dtype: precision of the computation.
-        residual: see ``Attention.residual``.
-        sink: see ``Attention.sink``.
-        normalised: see ``Attention.normalised``.
-        reasons: what is to be known about it, for the ledger.
-        query_part: which positions of their sequence the rows are, where not simply all.
-        key_part: the same of the columns.
-        gradient: of the user's scalar with respect to the weights, once a backward brought it.
-        value_norms: see ``Attention.value_norms``.
-        unweighed: why there are none, for the ledger, where they are asked for.
-        unsummed: why they have no block, for the ledger; empty where they have one.
-        heads: which heads of the layer were kept, where not all.
-        rows: which of its queries the rows of ``weights`` are, where not all.
-        length: how many queries there were, where not all were kept.
-        reduction: what is kept where all weights would have taken too much memory.
-        query_axis: what the rows stand for, where their regions could be followed.
-        key_axis: the same of the columns.
-        partial: which rows these are, where other parts of the same attention may come.
-    """
-
-    name: str
-    call: str
-    weights: NDArray[np.float32]
-    queries: Stream | None
-    keys: Stream | None
-    dtype: str
-    residual: float | None
-    sink: NDArray[np.float32] | None = None
-    normalised: bool = True
-    reasons: list[str] = field(default_factory=list)
-    query_part: Part | None = None
-    key_part: Part | None = None
-    gradient: NDArray[np.float32] | None = None
-    value_norms: ValueNorms | None = None
-    unweighed: str = "its heads were not followed to a projection"
-    unsummed: str = ""
-    heads: list[int] | None = None
-    rows: list[int] | None = None
-    length: int | None = None
-    reduction: Reduction | None = None
-    query_axis: Axis | None = None
-    key_axis: Axis | None = None
-    partial: Partial | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return how many heads, queries and keys there are, kept or not."""
-        if self.reduction is not None:
-            return self.reduction.shape
-        heads, rows, keys = self.weights.shape
-        return heads, rows if self.length is None else self.length, keys
-
-    def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return of ``(…, query, key)`` the rows that are kept."""
-        return array if self.rows is None else np.ascontiguousarray(array[..., self.rows, :])
-
-
-@dataclass(frozen=True, eq=False)
-class Mixed:
-    """Hold what the heads of one example returned, and of what.
-
-    Attributes:
-        heads: ``(head, query, width)``, a view of ``returned`` if it can be.
-        returned: the tensor that the model goes on with.
-        values: ``(key head, key, width)``.
-        weights: ``(head, query, key)`` that the values were multiplied by.
-        source: the tensor of the model that the values are of.
-        exact: whether these are the weights that are shown.
-    """
-
-    heads: torch.Tensor
-    returned: torch.Tensor
-    values: torch.Tensor
-    weights: torch.Tensor
-    source: torch.Tensor
-    exact: bool = True
+from attnreport.run import LedgerEntry
 
 
 class Watch(TorchFunctionMode):

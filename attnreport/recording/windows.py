@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
+from attnreport.recording.found import Found
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
 from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
-from attnreport.recording.watch import Found, Watch
+from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, to_host
 
 # A matrix of all positions for each head: beyond this it is no picture any more.

@@ -1,0 +1,107 @@
+"""What a recorder hands over: one attention as it was found, and what its heads returned.
+
+Plain data; knows neither how it was computed nor what becomes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attnreport.axis import Axis
+from attnreport.recording.laying import Part
+from attnreport.recording.parts import Partial
+from attnreport.recording.reducing import Reduction
+from attnreport.recording.streams import Stream
+from attnreport.run import ValueNorms
+
+
+@dataclass
+class Found:
+    """Hold one attention as a recorder found it, before its axes are known.
+
+    Attributes:
+        name: module path.
+        call: what computed it.
+        weights: ``(head, query, key)`` float32; empty where they were reduced.
+        queries: the sequence of the rows, where it could be followed.
+        keys: the sequence of the columns.
+        dtype: precision of the computation.
+        residual: see ``Attention.residual``.
+        sink: see ``Attention.sink``.
+        normalised: see ``Attention.normalised``.
+        reasons: what is to be known about it, for the ledger.
+        query_part: which positions of their sequence the rows are, where not simply all.
+        key_part: the same of the columns.
+        gradient: of the user's scalar with respect to the weights, once a backward brought it.
+        value_norms: see ``Attention.value_norms``.
+        unweighed: why there are none, for the ledger, where they are asked for.
+        unsummed: why they have no block, for the ledger; empty where they have one.
+        heads: which heads of the layer were kept, where not all.
+        rows: which of its queries the rows of ``weights`` are, where not all.
+        length: how many queries there were, where not all were kept.
+        reduction: what is kept where all weights would have taken too much memory.
+        query_axis: what the rows stand for, where their regions could be followed.
+        key_axis: the same of the columns.
+        partial: which rows these are, where other parts of the same attention may come.
+    """
+
+    name: str
+    call: str
+    weights: NDArray[np.float32]
+    queries: Stream | None
+    keys: Stream | None
+    dtype: str
+    residual: float | None
+    sink: NDArray[np.float32] | None = None
+    normalised: bool = True
+    reasons: list[str] = field(default_factory=list)
+    query_part: Part | None = None
+    key_part: Part | None = None
+    gradient: NDArray[np.float32] | None = None
+    value_norms: ValueNorms | None = None
+    unweighed: str = "its heads were not followed to a projection"
+    unsummed: str = ""
+    heads: list[int] | None = None
+    rows: list[int] | None = None
+    length: int | None = None
+    reduction: Reduction | None = None
+    query_axis: Axis | None = None
+    key_axis: Axis | None = None
+    partial: Partial | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return how many heads, queries and keys there are, kept or not."""
+        if self.reduction is not None:
+            return self.reduction.shape
+        heads, rows, keys = self.weights.shape
+        return heads, rows if self.length is None else self.length, keys
+
+    def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return of ``(…, query, key)`` the rows that are kept."""
+        return array if self.rows is None else np.ascontiguousarray(array[..., self.rows, :])
+
+
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """Hold what the heads of one example returned, and of what.
+
+    Attributes:
+        heads: ``(head, query, width)``, a view of ``returned`` if it can be.
+        returned: the tensor that the model goes on with.
+        values: ``(key head, key, width)``.
+        weights: ``(head, query, key)`` that the values were multiplied by.
+        source: the tensor of the model that the values are of.
+        exact: whether these are the weights that are shown.
+    """
+
+    heads: torch.Tensor
+    returned: torch.Tensor
+    values: torch.Tensor
+    weights: torch.Tensor
+    source: torch.Tensor
+    exact: bool = True

@@ -55,8 +55,8 @@ export function arcs({ queries, keys, parts }, half) {
       const side = to > from ? -1 : 1;
       const start = middle + side * half;
       if (from === to) return [[start, from], [start + 0.12 * room, from]];
-      // A curve of this kind comes two thirds of the way to its middle points.
-      const reach = start + side * room * 1.3 * Math.sqrt(Math.abs(to - from) / places.length);
+      // A curve of this kind comes almost (23/24 of the way) to its middle points.
+      const reach = start + side * room * Math.sqrt(Math.abs(to - from) / places.length);
       return [[start, from], [reach, from], [reach, to], [start, to]];
     },
   };

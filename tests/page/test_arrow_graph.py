@@ -111,6 +111,17 @@ def test_arcs_lead_from_name_to_name(causal, page_of):
     assert not ahead if causal else (len(ahead) == 1 and ahead.pop() < back.pop())
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_no_arc_is_cut_off_by_the_pictures_edge(causal, page_of):
+    run = small_run(layers=1, heads=1, queries=30, causal=causal)
+    page = page_of(run, fragment="#view=arrows&graph=arcs&edges=1000")
+    picture = page.locator("#arrows-live svg").bounding_box()
+    for path in page.locator("#arrows-live svg .mark-line path").all():
+        box = path.bounding_box()
+        assert box["x"] >= picture["x"] - 1
+        assert box["x"] + box["width"] <= picture["x"] + picture["width"] + 1
+
+
 def test_arcs_turn_round_to_who_looks_at_a_name(page_of):
     run = small_run(layers=1, heads=1, queries=7, causal=True)
     page = page_of(run, fragment="#view=arrows&graph=arcs&query=2")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from functools import cached_property
 from pathlib import Path
 
 from attnreport.errors import InvalidInput
 from attnreport.files import check_writable, replace_file
-from attnreport.page import Rendered, render
+from attnreport.page import Rendered, in_notebook, render, still_png
 from attnreport.run import Run
 
 # Below what mail servers let through.
@@ -77,10 +76,11 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the page for a notebook, in a frame that can reach nothing of the notebook."""
-        return (
-            '<iframe sandbox="allow-scripts" style="width:100%;height:900px;border:0" '
-            f'title="attnreport" srcdoc="{html.escape(self.html())}"></iframe>'
-        )
+        return in_notebook(self.html(), self.run.attentions[self.layer], self.head)
+
+    def _repr_png_(self) -> bytes:
+        """Return the heatmap of the head shown first, where a notebook becomes a paper."""
+        return still_png(self.run.attentions[self.layer], self.head)
 
 
 def _first_shown(run: Run) -> int:

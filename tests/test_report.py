@@ -85,8 +85,9 @@ class _Elements(HTMLParser):
 
 def test_notebook_form_is_one_sandboxed_frame_that_holds_the_page(run_of):
     report = Report(run_of())
-    [(tag, attributes)] = _Elements(report._repr_html_()).found
-    assert tag == "iframe"
+    found = dict(_Elements(report._repr_html_()).found)
+    assert list(found) == ["div", "img", "iframe", "script"]
+    attributes = found["iframe"]
     assert attributes["sandbox"] == "allow-scripts"
     assert attributes["srcdoc"] == report.html()
     assert attributes["title"] == "attnreport"

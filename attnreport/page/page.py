@@ -99,7 +99,7 @@ def _blocks(run: Run) -> Iterator[int]:
 
 def _html(page: PageContext) -> str:
     start = _script(joined(_folder() / "js" / "start.js"))
-    style = Markup("\n".join(_read("css", name) for name in _STYLES))  # noqa: S704 - our own files
+    style = Markup("\n".join(own_file("css", name) for name in _STYLES))  # noqa: S704 - our own files
     html: str = (
         _environment()
         .get_template("report.html.jinja")
@@ -169,7 +169,8 @@ def _packed_scripts() -> tuple[str, ...]:
     return tuple(text_of(zlib.compress(script.encode(), 9)) for script in _scripts())
 
 
-def _read(*parts: str) -> str:
+def own_file(*parts: str) -> str:
+    """Return the text of one of the project's own templates, styles or scripts."""
     return _folder().joinpath(*parts).read_text(encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ async function start() {
   listenToOverlay(page);
   listenToTaking(page);
   listenToWindow(page);
+  tellHeight();
   document.documentElement.dataset.ready = "true";
 }
 
@@ -39,8 +40,16 @@ function unfoldOptions(wide) {
   });
 }
 
+/** In a frame, tell how high the page is: from outside nobody can see it (notebook.js listens). */
+function tellHeight() {
+  if (window.parent === window) return;
+  const tell = () => window.parent.postMessage({ attnreport: document.body.offsetHeight }, "*");
+  new ResizeObserver(tell).observe(document.body);
+}
+
 function openHelp() {
   /** @type {HTMLDialogElement} */ (element("help")).showModal();
+  element("help-title").focus(); // by script: a frame is refused autofocus, and says so on its console
 }
 
 /** @param {Page} page */

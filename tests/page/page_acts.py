@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -108,3 +109,12 @@ def shown(page):
     """The address, as a dictionary."""
     fragment = page.evaluate("location.hash").removeprefix("#")
     return dict(part.split("=") for part in fragment.split("&") if part)
+
+
+def comes_to_be(read, wanted):
+    """What is read once it is what is wanted, or after two seconds."""
+    for _ in range(40):
+        if read() == wanted:
+            break
+        time.sleep(0.05)
+    return read()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from browser import BOTH_BROWSERS, screenshot
 from every_view import FRAGMENTS, every_run
-from page_acts import shown
+from page_acts import comes_to_be, shown
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -52,15 +51,6 @@ def tab_to(page, selector):
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"Tab does not lead to {selector}")
-
-
-def comes_to_be(read, wanted):
-    """What is read once it is what is wanted, or after two seconds."""
-    for _ in range(40):
-        if read() == wanted:
-            break
-        time.sleep(0.05)
-    return read()
 
 
 def follows(before, after):

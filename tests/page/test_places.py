@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import wait_until_ready
+from browser import BOTH_BROWSERS, wait_until_ready
+from page_acts import comes_to_be
 from playwright.sync_api import expect
 from runs import small_run
 
@@ -77,6 +80,52 @@ def test_ground_follows_the_theme(theme, page_of):
     page = page_of(small_run(), color_scheme=theme)
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert colour == {"light": "rgb(251, 251, 253)", "dark": "rgb(16, 16, 22)"}[theme]
+
+
+def notebook(run):
+    """A cell of a notebook with a report in it."""
+    return f"<!doctype html><title>notebook</title>{Report(run)._repr_html_()}"
+
+
+@BOTH_BROWSERS
+def test_the_frame_of_a_notebook_is_as_high_as_its_page(page_of):
+    page = page_of(notebook(small_run(queries=8)), ready=False)
+    wait_until_ready(page.frames[1])
+    inside = "document.documentElement.scrollHeight - document.documentElement.clientHeight"
+    assert comes_to_be(lambda: page.frames[1].evaluate(inside), 0) == 0
+    before = page.locator("iframe").bounding_box()["height"]
+    page.frames[1].locator(".how summary").click()
+    grown = lambda: page.locator("iframe").bounding_box()["height"] > before + 100  # noqa: E731
+    assert comes_to_be(grown, True)
+    page.frames[1].locator(".how summary").click()
+    height = lambda: page.locator("iframe").bounding_box()["height"]  # noqa: E731
+    assert comes_to_be(height, before) == before
+
+
+def test_the_height_is_taken_from_the_frame_itself_alone(page_of):
+    page = page_of(notebook(small_run()), ready=False)
+    wait_until_ready(page.frames[1])
+    page.wait_for_timeout(200)
+    before = page.locator("iframe").bounding_box()["height"]
+    page.evaluate("window.postMessage({ attnreport: 5 }, '*')")
+    page.wait_for_timeout(200)
+    assert page.locator("iframe").bounding_box()["height"] == before
+
+
+def test_the_frame_covers_the_picture_and_leaves_it_where_frames_are_dropped(page_of):
+    run = small_run()
+    cell = notebook(run)
+    top = "() => document.elementFromPoint(20, 40).tagName"
+    page = page_of(cell, ready=False)
+    wait_until_ready(page.frames[1])
+    assert page.evaluate(top) == "IFRAME"
+    dropped = re.sub(r"<iframe.*</iframe>|<script>.*</script>", "", cell, flags=re.DOTALL)
+    page = page_of(dropped, ready=False)
+    assert page.evaluate(top) == "IMG"
+    url = page.get_attribute("img", "src").removeprefix("data:image/png;base64,")
+    assert base64.b64decode(url) == Report(run)._repr_png_()
+    assert page.locator("img").bounding_box()["width"] > 100
+    assert page.get_attribute("img", "alt") == "Attention of layer 0, head 0"
 
 
 def test_notebook_frame_becomes_ready_and_works(page_of):

@@ -24,7 +24,7 @@ from attnreport.reduced import Reduced
 if TYPE_CHECKING:
     from attnreport.measures import Measured
 
-Kind = Literal["self", "cross"]
+Kind = Literal["self", "cross", "channels"]
 Weights = NDArray[np.float32]
 Taken = NDArray[np.float64]
 
@@ -78,7 +78,8 @@ class Attention:
             the model has a sink. NaN and infinity are kept as they came.
         name: module path of the layer, e.g. ``"encoder.layer.3.attention.self"``.
         layer: place in the order of execution, counted over the whole run from 0.
-        kind: ``"self"`` if queries and keys come from the same sequence, else ``"cross"``.
+        kind: ``"self"`` if queries and keys come from the same sequence, ``"channels"`` if they are
+            no positions but the channels of each head, else ``"cross"``.
         queries: what the rows stand for.
         keys: what the columns stand for.
         dtype: precision the layer computed in, e.g. ``"float32"``, ``"bfloat16"``.

@@ -100,7 +100,11 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         (found.query_axis, found.queries, length, found.query_part, "queries"),
         (found.key_axis, found.keys, width, found.key_part, "keys"),
     )
+    if found.channels:
+        reasons.append("its queries and keys are the channels of each head, not positions")
     for known, stream, count, part, side in sides:
+        if found.channels:
+            continue
         if known is None and (misfit := axes.misfit(stream, count, part, side)):
             reasons.append(misfit)
     if call > 1:
@@ -109,13 +113,13 @@ def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, 
         what = "no positions" if found.rows is None else "none of these queries"
         reasons = [f"it has {what}: nothing to show", *reasons]
         return LedgerEntry(found.name, found.call, None, "; ".join(reasons)), None
+    if found.channels:
+        queries = keys = Axis.of_labels("channels", [f"channel {place}" for place in range(width)])
+    else:
+        queries = found.query_axis or axes.of(found.queries, length, found.query_part)
+        keys = found.key_axis or axes.of(found.keys, width, found.key_part)
     try:
-        attention = _attention(
-            found,
-            layer,
-            _kept(found.query_axis or axes.of(found.queries, length, found.query_part), found),
-            found.key_axis or axes.of(found.keys, width, found.key_part),
-        )
+        attention = _attention(found, layer, _kept(queries, found), keys)
     except InvalidRun as error:
         # A recorder that broke the contract must not cost the user the other layers.
         return LedgerEntry(found.name, found.call, None, str(error)), None
@@ -178,6 +182,8 @@ def _whole(attention: Attention) -> tuple[Axis, ...]:
 
 
 def _kind(found: Found) -> Kind:
+    if found.channels:
+        return "channels"
     if found.queries is None and found.keys is None:
         return "self" if found.shape[1] == found.shape[2] else "cross"
     return "self" if found.queries is found.keys else "cross"

@@ -46,6 +46,7 @@ class Found:
         reduction: what is kept where all weights would have taken too much memory.
         query_axis: what the rows stand for, where their regions could be followed.
         key_axis: the same of the columns.
+        channels: whether queries and keys are the channels of each head, not positions.
         partial: which rows these are, where other parts of the same attention may come.
     """
 
@@ -71,6 +72,7 @@ class Found:
     reduction: Reduction | None = None
     query_axis: Axis | None = None
     key_axis: Axis | None = None
+    channels: bool = False
     partial: Partial | None = None
 
     @property

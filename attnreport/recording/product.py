@@ -12,6 +12,7 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.recording.apart import quietly
+from attnreport.recording.channels import over_channels
 from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, await_gradient
@@ -115,6 +116,8 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         reasons=[*layout.reasons, *followed.reasons],
         query_axis=_rows_axis(watch, product, layout),
         key_axis=watch.axis_along(product.source, layout.pick),
+        channels=shown.shape[-2] == shown.shape[-1]
+        and over_channels(watch.streams, product.source, product.align),
         partial=partial,
     )
     _judge_rows(found, followed, sums)

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
+from attnreport.recording.channels import over_channels
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
@@ -80,6 +81,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
         query_axis=watch.axis_along(query, layout.pick),
         key_axis=watch.axis_along(key, layout.pick),
+        channels=query.shape[-2] == key.shape[-2] and over_channels(watch.streams, value),
     )
     watch.keep(found)
     heads = real.reshape(*weights.shape[:2], real.shape[-1])

@@ -63,6 +63,11 @@ def remember(
 ) -> None:
     """Keep how the results of a torch function came from its arguments."""
     rule = _RULES.get(function)
+    dimension = _FEATURES.get(function)
+    if dimension is not None and isinstance(output, torch.Tensor):
+        tag = streams.tag(output)
+        if tag is not None:
+            tag.features = dimension
     if rule is not None:
         rule(_Call(streams, function, args, kwargs, output))
 
@@ -343,6 +348,8 @@ def _flat(values: Any) -> Iterator[Any]:
             yield value
 
 
+# Which dimension of their result holds features; an unbatched convolution has one fewer before it.
+_FEATURES: dict[Any, int] = {F.linear: -1, F.conv1d: -2, F.conv2d: -3, F.conv3d: -4}
 _STILL: set[Any] = {F.linear, F.layer_norm, F.rms_norm, F.softmax, F.dropout, F.gelu, F.silu}
 _STILL |= {F.relu, F.normalize, torch.relu, torch.tanh, torch.rsqrt}
 _STILL |= methods("add", "sub", "mul", "div", "true_divide", "truediv", "softmax", "masked_fill")

@@ -60,7 +60,17 @@ class Stream:
 class Tag:
     """Hold what is known of one tensor while it lives."""
 
-    __slots__ = ("__weakref__", "entered", "executed", "part", "ref", "step", "stream", "weights")
+    __slots__ = (
+        "__weakref__",
+        "entered",
+        "executed",
+        "features",
+        "part",
+        "ref",
+        "step",
+        "stream",
+        "weights",
+    )
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -73,6 +83,8 @@ class Tag:
         self.entered = False
         # How it came from another tensor, for steps.py.
         self.step: Any = None
+        # Which dimension a projection or convolution put its features on, for channels.py.
+        self.features: int | None = None
         # Which part of an attention it is the output of; it is nothing to this module either.
         self.part: Any = None
         # What following.py follows; it is nothing to this module.

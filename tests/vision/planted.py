@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from attnreport import Attention, Axis, Position, Run
@@ -43,6 +46,15 @@ def screenshot(page):
     return np.asarray(taken.convert("RGB"), dtype=float)
 
 
+def at_rest(page):
+    """The picture once two screenshots of it are the same: what is drawn may be painted later."""
+    before, after = None, screenshot(page)
+    while before is None or not np.array_equal(before, after):
+        page.wait_for_timeout(60)
+        before, after = after, screenshot(page)
+    return after
+
+
 def uncovered(page):
     """The picture as it stands on the screen with nothing over it."""
     slide(page, 0)
@@ -57,7 +69,7 @@ def covered_at(page, size, plain=None):
     The same page without cover is taken away, so that only the overlay is left; ``plain`` is a
     screenshot of it, where there is one already.
     """
-    with_map = screenshot(page)
+    with_map = at_rest(page)
     changed = np.abs(with_map - (uncovered(page) if plain is None else plain)).sum(axis=2)
     rows, columns = np.nonzero(changed > 0.25 * changed.max())
     assert changed.max() > 60, "nothing was laid over the picture"
@@ -65,13 +77,74 @@ def covered_at(page, size, plain=None):
     return (columns.mean() + 0.5) / width * size[0], (rows.mean() + 0.5) / height * size[1]
 
 
+@dataclass(frozen=True)
+class Lit:
+    """A spot lit in a picture, and the position that the model itself says it reached.
+
+    Attributes:
+        name: of the model, for a message.
+        axis: the positions, over the picture before it was lit.
+        place: index of the position that changed.
+        spot: the middle of what was lit, in the picture's pixels.
+        slack: by what share of its size a position's box may miss the spot.
+    """
+
+    name: str
+    axis: Axis
+    place: int
+    spot: tuple[float, float]
+    slack: float = 0.05
+
+    @property
+    def size(self):
+        """Width and height of the picture."""
+        return self.axis.picture.width, self.axis.picture.height
+
+
+def check_page(page_of, found):
+    """One page, a layer for each: what is covered, read from its pixels, holds the lit spot.
+
+    Which position the spot reached, the model said; how large a position is, its box does.
+    """
+    found = sorted(found, key=lambda each: each.size)
+    queries, layers = Axis("query", (Position("looks"),)), []
+    for layer, each in enumerate(found):
+        weights = np.full((1, 1, len(each.axis)), 0.1 / (len(each.axis) - 1), dtype=np.float32)
+        weights[0, 0, each.place] = 0.9
+        layers.append(
+            Attention(weights, each.name, layer, "cross", queries, each.axis, residual=0.0)
+        )
+    page = page_of(Run(tuple(layers)), fragment="#view=overlay&query=0")
+    for size, same in groupby(enumerate(found), key=lambda pair: pair[1].size):
+        plain = None
+        for layer, each in same:
+            show_layer(page, layer, query=0)
+            plain = uncovered(page) if plain is None else plain
+            x, y = covered_at(page, size, plain)
+            message = each.name, size, (x, y), each.spot
+            x0, y0, x1, y1 = each.axis.positions[each.place].box
+            pixel = max(size) / 400  # of the screen, at least, and half of one on either side
+            middle = pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=1 + 2 * pixel)
+            assert (x, y) == middle, message
+            reach = 0.5 + each.slack
+            assert abs(x - each.spot[0]) <= reach * (x1 - x0) + 2 * pixel, message
+            assert abs(y - each.spot[1]) <= reach * (y1 - y0) + 2 * pixel, message
+
+
+_SETTLED = """async (hash) => {
+  const live = document.getElementById("overlay-live");
+  let last = performance.now() + 1000; // until something changes
+  const watch = new MutationObserver(() => { last = performance.now(); });
+  watch.observe(live, { subtree: true, childList: true, attributes: true });
+  location.hash = hash;
+  while (performance.now() < last + 120) await new Promise(requestAnimationFrame);
+  watch.disconnect();
+}"""
+
+
 def show_layer(page, layer, query):
-    """Go to another layer by the address, as a shared link does, and wait until it shows."""
-    page.evaluate(
-        "([layer, query]) => { location.hash = `view=overlay&layer=${layer}&query=${query}` }",
-        [layer, query],
-    )
-    page.wait_for_timeout(350)
+    """Go to another layer by the address, as a shared link does, and wait until it stands still."""
+    page.evaluate(_SETTLED, f"view=overlay&layer={layer}&query={query}")
 
 
 def slide(page, opacity):

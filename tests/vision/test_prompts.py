@@ -9,8 +9,9 @@ import pytest
 import torch
 import transformers as hf
 from families import draw
+from planted import Lit, check_page
 from test_families import SIZES, boxed, holds, lit, textured
-from tiny_vision import SMALL, SQUARE, exact, picture_tokenizer
+from tiny_vision import SMALL, SQUARE, cropped, exact, picture_tokenizer
 
 from attnreport.build import build_run
 from attnreport.sources import Request, open_source
@@ -28,6 +29,17 @@ def tokenizer_of(*special, **named):
         tokenizer_object=tokenizer._tokenizer, eos_token="<end>", pad_token="<end>",  # noqa: S106
         bos_token="<bos>", extra_special_tokens=named,  # noqa: S106 - tokens
     )  # fmt: skip
+
+
+def llava():
+    """The middle of the picture, through CLIP's tower without its class token."""
+    config = hf.LlavaConfig(
+        vision_config={"model_type": "clip_vision_model", **SQUARE}, text_config=TEXT,
+        image_token_id=FIRST, image_seq_length=36)  # fmt: skip
+    processor = hf.LlavaProcessor(
+        cropped(), tokenizer_of("<image>", image_token="<image>"), patch_size=8,  # noqa: S106
+        vision_feature_select_strategy="default", num_additional_image_tokens=1)  # fmt: skip
+    return hf.LlavaForConditionalGeneration(config), processor
 
 
 def paligemma():
@@ -88,22 +100,53 @@ def idefics3():
     return hf.Idefics3ForConditionalGeneration(config), processor
 
 
-PROMPTS = {"paligemma": paligemma, "qwen2_vl": qwen2_vl, "internvl": internvl, "idefics3": idefics3}
+PROMPTS = {"llava": llava, "paligemma": paligemma, "qwen2_vl": qwen2_vl, "internvl": internvl,
+           "idefics3": idefics3}  # fmt: skip
 
 # What transformers' PaliGemma processor does with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A function that saves a model once, as a user would find it, and returns its folder."""
+    folders = {}
+
     def save(name):
-        torch.manual_seed(0)
-        model, processor = PROMPTS[name]()
-        draw(model).eval().save_pretrained(tmp_path / name)
-        processor.save_pretrained(tmp_path / name)
-        return str(tmp_path / name)
+        if name not in folders:
+            torch.manual_seed(0)
+            model, processor = PROMPTS[name]()
+            folders[name] = str(tmp_path_factory.mktemp(name))
+            draw(model).eval().save_pretrained(folders[name])
+            processor.save_pretrained(folders[name])
+        return folders[name]
 
     return save
+
+
+@pytest.fixture(scope="module")
+def reached(saved, tmp_path_factory):
+    """A function that lights spots, and says which places of the prompt they reach, once each."""
+    kept, path = {}, tmp_path_factory.mktemp("lit") / "in.png"
+
+    def reached_by(name, size):
+        if (name, size) not in kept:
+            request = Request(saved(name), str(path), prompt="a cat sat")
+            textured(size).save(path)
+            prompt = build_run(request).attentions[-1].queries
+            places = boxed(prompt)
+            dark = handed_over(open_source(request))
+            found = []
+            for share in (0.1, 0.6):
+                box = prompt.positions[places[round(share * len(places))]].box
+                image, spot = lit(textured(size), box)
+                image.save(path)
+                moved = (handed_over(open_source(request)) - dark).norm(dim=1)
+                found.append(Lit(name, prompt, int(moved.argmax()), spot))
+            kept[name, size] = found
+        return kept[name, size]
+
+    return reached_by
 
 
 def handed_over(source):
@@ -121,25 +164,17 @@ def handed_over(source):
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_what_shines_in_a_box_reaches_its_place_in_the_prompt(saved, tmp_path, name):
-    folder = saved(name)
+def test_what_shines_in_a_box_reaches_its_place_in_the_prompt(reached, name):
     for size in SIZES.values():
-        request = Request(folder, str(tmp_path / "in.png"), prompt="a cat sat")
-        textured(size).save(tmp_path / "in.png")
-        run = build_run(request)
-        prompt = run.attentions[-1].queries
-        places = boxed(prompt)
-        assert len(places) >= 4
-        assert prompt.name == "prompt"
-        assert [label for label in prompt.labels if label in WORDS[1:]] == ["a", "cat", "sat"]
-        dark = handed_over(open_source(request))
-        for share in (0.1, 0.6):
-            box = prompt.positions[places[round(share * len(places))]].box
-            image, spot = lit(textured(size), box)
-            image.save(tmp_path / "in.png")
-            moved = (handed_over(open_source(request)) - dark).norm(dim=1)
-            most = int(moved.argmax())
-            assert holds(prompt.positions[most].box, spot, 0.02), (size, spot)
+        for each in reached(name, size):
+            assert len(boxed(each.axis)) >= 4
+            assert each.axis.name == "prompt"
+            assert [word for word in each.axis.labels if word in WORDS[1:]] == ["a", "cat", "sat"]
+            assert holds(each.axis.positions[each.place].box, each.spot, 0.02), (size, each.spot)
+
+
+def test_on_the_page_each_prompt_is_covered_where_its_spot_is(reached, page_of):
+    check_page(page_of, [reached(name, size)[-1] for name in PROMPTS for size in SIZES.values()])
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -60,13 +60,12 @@ def gradient_attention(attention: Attention) -> Array:
 
 def gradient_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return gradient × attention, a variant for each layer, for every pair of sequences."""
-    if take_too_much_room(run, _has):
-        return ()
     return layer_maps(
         run,
         "gradient_attention",
         GRADIENT_ATTENTION,
         lambda each: positive_products(each, each.gradient).mean(axis=0) if _has(each) else None,
+        has=_has,
         assumed=(("y", _target(run)),),
         notes=(_of(run), *_unreached(run)),
     )

@@ -28,10 +28,16 @@ def layer_maps(  # noqa: PLR0913 - each is another line of what the page says
     about: Description,
     matrix_of: MatrixOf,
     *,
+    has: Callable[[Attention], bool],
     assumed: tuple[tuple[str, str], ...],
     notes: tuple[str, ...],
 ) -> tuple[JoinedMap, ...]:
-    """Return a map for every pair of sequences, of the layers that have a matrix."""
+    """Return a map for every pair of sequences, of the layers that have a matrix.
+
+    None at all where they would take as much room as the weights: ``left_out_for_room`` says so.
+    """
+    if take_too_much_room(run, has):
+        return ()
     groups: dict[tuple[Axis, Axis], dict[str, NDArray[np.floating]]] = {}
     for each in run.attentions:
         matrix = matrix_of(each)

@@ -69,13 +69,12 @@ def value_weighted(attention: Attention) -> Array:
 
 def value_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return value-weighted attention, a variant for each layer, for every pair of sequences."""
-    if take_too_much_room(run, _has):
-        return ()
     return layer_maps(
         run,
         "value_weighted",
         VALUE_WEIGHTED,
         lambda each: None if each.value_norms is None else each.value_norms.mixed,
+        has=_has,
         assumed=(("bias of the value", "part of f"), ("bias of the output", "left out")),
         notes=_unweighed(run),
     )
@@ -83,13 +82,12 @@ def value_maps(run: Run) -> tuple[JoinedMap, ...]:
 
 def block_maps(run: Run) -> tuple[JoinedMap, ...]:
     """Return the same with residual and norm, where the sum with the residual was found."""
-    if take_too_much_room(run, _has_block):
-        return ()
     return layer_maps(
         run,
         "value_weighted_block",
         WITH_RESIDUAL,
         lambda each: None if each.value_norms is None else each.value_norms.block,
+        has=_has_block,
         assumed=(("biases of output and norm", "left out"), ("norm before", "part of f")),
         notes=(*_normed(run), *_unsummed(run)),
     )

@@ -66,6 +66,7 @@ export class Page {
     if ((state.key ?? 0) >= scene.base.columns) state.key = null;
     state.more = state.more.filter((one) => one < Math.max(scene.base.rows, scene.base.columns));
     this.scene = scene;
+    document.documentElement.dataset.theme = scene.theme; // what was drawn, whatever is asked for in print
     showControls(this.report, scene);
     const view = await this.view(state.view);
     // Each waits for the browser to decode and paint its picture: together they wait once.

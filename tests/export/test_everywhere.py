@@ -78,6 +78,20 @@ def test_print_has_no_controls_and_nothing_is_cut(page_of):
     assert len(pdf) > 20_000
 
 
+@pytest.mark.parametrize("view", ["heatmap", "arrows&graph=arcs", "text"])
+def test_on_paper_nothing_scrolls_and_every_shade_is_printed(view, page_of):
+    page = page_of(small_run(layers=30, queries=60), fragment=f"#view={view}&query=1")
+    page.emulate_media(media="print")
+    cut = """() => [...document.querySelectorAll(".live:not([hidden]), .scroll, .heads, .input")]
+      .filter(({ scrollHeight, clientHeight, scrollWidth, clientWidth }) =>
+        scrollHeight > clientHeight + 1 || scrollWidth > clientWidth + 1)
+      .map(({ id, className }) => id || className)"""
+    assert page.evaluate(cut) == []
+    shades = """() => [...document.querySelectorAll(".live:not([hidden]) *")]
+      .map((node) => getComputedStyle(node).printColorAdjust)"""
+    assert set(page.evaluate(shades)) == {"exact"}
+
+
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_forced_colours_leave_what_a_colour_says(view, theme, page_of):

@@ -55,6 +55,27 @@ def test_no_view_violates_a_rule(theme, width, page_of, checked):
     assert wrong == {view: [] for view in FRAGMENTS}
 
 
+@pytest.mark.parametrize(
+    ("theme", "ground"), [("light", "rgba(0, 0, 0, 0)"), ("dark", "rgb(24, 24, 32)")]
+)
+def test_on_paper_everything_is_read_whatever_the_screen_was(theme, ground, page_of, checked):
+    page = page_of(every_run(), color_scheme=theme)
+    grounds = """() => [...document.querySelectorAll("svg")].filter((svg) => svg.checkVisibility())
+      .map((svg) => svg.closest(".live, #colourbar, #overlay-bar"))
+      .map((around) => getComputedStyle(around).backgroundColor)"""
+    wrong = {}
+    for view in ("arrows", "words", "picture", "chart of scores"):
+        page.evaluate("fragment => { location.hash = fragment }", FRAGMENTS[view])
+        page.wait_for_timeout(300)
+        page.emulate_media(media="print")
+        # The labels of pictures stay as they were drawn, and so does their ground.
+        assert set(page.evaluate(grounds)) == {ground}
+        paper = {"include": [".desk"], "exclude": ["svg"]}
+        wrong[view] = checked(page, paper)["violations"]
+        page.emulate_media(media="screen")
+    assert wrong == {view: [] for view in wrong}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_panel_violates_a_rule(theme, page_of, checked):
     page = page_of(every_run(), color_scheme=theme)

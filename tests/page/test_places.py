@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import BOTH_BROWSERS, wait_until_ready
+from every_view import FRAGMENTS, every_run
 from page_acts import comes_to_be
 from playwright.sync_api import expect
 from runs import small_run
@@ -73,6 +74,24 @@ def test_no_sideways_scrolling(size, theme, script, page_of):
     )
     page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_at_320_pixels_no_view_and_no_control_reaches_over_the_edge(page_of):
+    # WCAG 2.2, 1.4.10: what is not a table or a map needs no scrolling sideways.
+    page = page_of(every_run(), viewport={"width": 320, "height": 640})
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
+    outside = """() => [...document.querySelectorAll("button, select, input, summary, h2, p, svg")]
+      .filter((node) => node.checkVisibility() && node.getBoundingClientRect().right > 320.5)
+      .map((node) => node.id || node.outerHTML.slice(0, 80))"""
+    found = {}
+    for view, fragment in FRAGMENTS.items():
+        page.evaluate("fragment => { location.hash = fragment }", fragment)
+        page.wait_for_timeout(250)
+        found[view] = (
+            page.evaluate("document.documentElement.scrollWidth"),
+            page.evaluate(outside),
+        )
+    assert found == {view: (320, []) for view in FRAGMENTS}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

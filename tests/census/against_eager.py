@@ -21,6 +21,14 @@ TOLERANCE = 2e-6
 _SEEN = 1e-6
 
 
+# What eager returns instead of the weights that it multiplies the values by.
+EXPLAINED = {
+    "groupvit": "eager returns a soft assignment beside the hard one that it uses",
+    "squeezebert": "eager returns the scores before the softmax",
+    "wavlm": "eager returns the mean of the heads, once for each",
+}
+
+
 @dataclass
 class Returned:
     """Hold one attention tensor that eager returned.
@@ -109,6 +117,21 @@ def judge(returned: Returned, held: Sequence[Attention], ledger: Sequence[Ledger
     return Verdict("silent", where)
 
 
+def explained(verdict: Verdict, own: Verdict, model_type: str) -> Verdict:
+    """Return a verdict of other numbers with the reason for them, where there is one.
+
+    Args:
+        verdict: of what the model returned in eager, against the capture of it as it is.
+        own: the same against a capture of that very eager run.
+        model_type: whose it is.
+    """
+    if verdict.kind != "differs":
+        return verdict
+    why = "the eager run is another one: it is held there" if own.kind == "held" else ""
+    why = why or EXPLAINED.get(model_type, "not explained")
+    return Verdict(verdict.kind, f"{verdict.words} ({why})")
+
+
 def _shape(held: Sequence[Attention], entry: LedgerEntry) -> tuple[int, ...]:
     return next(x.weights.shape for x in held if x.layer == entry.layer)
 
@@ -135,10 +158,12 @@ def _apart(weights: torch.Tensor, held: np.ndarray) -> float:
     heads, queries, keys = first.shape[-3:]
     if first.dim() != 3 or len(held) != heads or held.shape[1] < queries or held.shape[2] < keys:
         return _apart_in_pieces(weights, held)
-    # Some models return the end only: without the prompt that they put before it.
-    own = held[:, held.shape[1] - queries :, held.shape[2] - keys :]
-    apart = np.abs(first.float().numpy() - own)[held[:, -queries:].any(axis=-1)]
-    return float(np.nanmax(apart, initial=0))
+    # Some models return the end only, without the prompt that they put before it, and some that
+    # look at two sequences at once return each alone.
+    live = held[:, held.shape[1] - queries :]
+    ends = (live[..., held.shape[2] - keys :], live[..., :keys])
+    apart = [np.abs(first.float().numpy() - own)[live.any(axis=-1)] for own in ends]
+    return float(min(np.nanmax(each, initial=0) for each in apart))
 
 
 def _apart_in_pieces(weights: torch.Tensor, held: np.ndarray) -> float:

@@ -18,7 +18,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ import contextlib
 
 import timm_beside_cpu_torch
 import tiny
-from against_eager import TOLERANCE, Returned, judge, returned_by_eager
+from against_eager import TOLERANCE, Verdict, explained, judge, returned_by_eager
 
 import attnreport
+from attnreport.run import Attention, LedgerEntry
 
 SECONDS = 60
 
@@ -99,10 +100,8 @@ def _too_long(*_: Any) -> None:
 
 def _fill(row: Row) -> None:
     config, model, call, plain = _working(row.name)
-    with torch.no_grad():
-        torch.manual_seed(2)
-        with attnreport.capture(model) as recording:
-            output = list(tensors(model(**copy.deepcopy(call))))
+    with torch.no_grad(), attnreport.capture(model) as recording:
+        output = list(tensors(_run(model, call)))
     row.identical = len(plain) == len(output) and all(map(same, plain, output))
     run = None
     with contextlib.suppress(attnreport.AttentionNotFound):
@@ -113,7 +112,7 @@ def _fill(row: Row) -> None:
     row.missed = _counted(
         f"{entry.call}: {entry.reason}" for entry in recording.ledger if not entry.captured
     )
-    verdicts = [judge(each, held, recording.ledger) for each in _eager(config, call)]
+    verdicts = _verdicts(config, call, held, recording.ledger)
     row.eager = len(verdicts)
     kinds = collections.Counter(verdict.kind for verdict in verdicts)
     row.held, row.differs = kinds["held"], kinds["differs"]
@@ -135,8 +134,7 @@ def _working(name: str) -> tuple[Any, Any, dict[str, Any], list[torch.Tensor]]:
             for call in tiny.calls_of(model):
                 try:
                     with torch.no_grad():
-                        torch.manual_seed(2)
-                        return config, model, call, list(tensors(model(**copy.deepcopy(call))))
+                        return config, model, call, list(tensors(_run(model, call)))
                 except TimeoutError:
                     raise
                 except Exception as error:
@@ -149,18 +147,36 @@ def _working(name: str) -> tuple[Any, Any, dict[str, Any], list[torch.Tensor]]:
     raise first
 
 
-def _eager(config: Any, call: dict[str, torch.Tensor]) -> list[Returned]:
+def _verdicts(
+    config: Any,
+    call: dict[str, Any],
+    held: Sequence[Attention],
+    ledger: Sequence[LedgerEntry],
+) -> list[Verdict]:
+    """Judge each tensor that eager returns; if it is another number, whether it is so in eager."""
     try:
         model = tiny.build(copy.deepcopy(config), "eager")
-        with torch.no_grad():
-            torch.manual_seed(2)
-            return returned_by_eager(
-                model, lambda: model(**copy.deepcopy(call), output_attentions=True), tensors
-            )
+        with torch.no_grad(), attnreport.capture(model) as recording:
+            returned = returned_by_eager(model, lambda: _run(model, call, more=True), tensors)
     except TimeoutError:
         raise
     except Exception:
+        # A model without eager attention has nothing to hold against.
         return []
+    verdicts = [judge(each, held, ledger) for each in returned]
+    if all(verdict.kind != "differs" for verdict in verdicts):
+        return verdicts
+    with contextlib.suppress(attnreport.AttentionNotFound):
+        held = recording.run().attentions
+    return [
+        explained(verdict, judge(each, held, recording.ledger), config.model_type)
+        for verdict, each in zip(verdicts, returned, strict=True)
+    ]
+
+
+def _run(model: Any, call: dict[str, Any], *, more: bool = False) -> Any:
+    torch.manual_seed(2)
+    return model(**copy.deepcopy(call), **({"output_attentions": True} if more else {}))
 
 
 def same(before: torch.Tensor, after: torch.Tensor) -> bool:

@@ -30,7 +30,7 @@ EXACT_BYTES = 1 << 20
 # 16 MB over 512, 0.7 MB of which is Vega and the rest of the page. So many characters a report may
 # take, and so many more for every visible weight; over 197 positions of a picture they must stay
 # below 2.5 MB, which is fewer for each.
-_CHARACTERS_ALLOWED = 600_000
+_CHARACTERS_ALLOWED = 650_000
 _CHARACTERS_PER_WEIGHT = 0.345
 _CHARACTERS_PER_WEIGHT_OF_PICTURES = 0.3
 _CHARACTERS_ALWAYS = 800_000
@@ -117,9 +117,11 @@ def pack(run: Run, room: int, *, joined: bool = False) -> Packed | None:
     if joined and _pictured(run):
         room = min(room, _QUICK_CHARACTERS)
     wished = room if joined else min(_allowed(run), room)
-    wanted = [(plan, wished) for plan in PLANS]
-    # Where not even the coarsest is as small as wished, the limit alone decides.
-    wanted += [(plan, room) for plan in (PLANS[-1:] if _pictured(run) else PLANS[-2:])]
+    # Where not even the coarsest is as small as wished, the limit alone decides; until then a
+    # text's largest weights are told closely, and those of a picture give way first.
+    last = PLANS[-1:] if _pictured(run) else PLANS[-2:]
+    wanted = [(plan, wished) for plan in PLANS if plan not in last]
+    wanted += [(plan, room) for plan in last]
     if sum(attention.weights.nbytes for attention in run.attentions) <= EXACT_BYTES:
         wanted.insert(0, (_EXACT, room))
     small = _thumbnails(run)

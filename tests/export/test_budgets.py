@@ -228,3 +228,14 @@ def test_joined_positions_fill_the_room_but_a_picture_keeps_to_what_opens_quickl
     assert pack(run, 10**6, joined=True).levels == 255
     assert pack(pictured, 10**6, joined=True).characters <= 25_000
     assert pack(pictured, 10**6).levels == 255
+
+
+def test_a_texts_largest_weights_stay_close_until_the_limit_itself_forbids_it(monkeypatch):
+    run = small_run(layers=1, heads=2, queries=256)
+    for name in ("_CHARACTERS_ALWAYS", "_CHARACTERS_ALLOWED", "_CHARACTERS_PER_WEIGHT"):
+        monkeypatch.setattr(f"attnreport.page.pack.{name}", 0)
+    monkeypatch.setattr("attnreport.page.pack.EXACT_BYTES", 0)
+    packed = pack(run, 10**6)
+    assert (packed.levels, packed.refined) == (64, True)
+    packed = pack(run, packed.characters - 1)
+    assert (packed.levels, packed.refined) == (64, False)

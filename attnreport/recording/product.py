@@ -17,6 +17,7 @@ from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
+from attnreport.recording.linear import WHY, is_linear
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
 from attnreport.recording.streams import Stream
@@ -147,6 +148,10 @@ def _arrangement(
             return None, None
         if origin.laid:
             return None, None
+        if pieces is None and is_linear(
+            watch, queries, product.lead, _rows(product), product.source
+        ):
+            layout = WHY
         if isinstance(layout, Layout):
             # Cut weights meet several values: that these lack a dimension says nothing of heads.
             values = None if followed.cut else product.values

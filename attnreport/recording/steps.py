@@ -269,7 +269,7 @@ def _written(call: _Call) -> None:
     if parent is None:
         return
     source = call.parent(value)
-    above, below = _part(source.tag) if source else None, _part(parent.tag)
+    above, below = part_of_tensor(source.tag) if source else None, part_of_tensor(parent.tag)
     if above is not None and below is not None and above is not below:
         above.over.append(below.origin)
     # What was made of it before came from what it was then.
@@ -283,7 +283,7 @@ def _written(call: _Call) -> None:
     call.keep(target, [source, parent], move)
 
 
-def _part(tag: Tag | None) -> Any:
+def part_of_tensor(tag: Tag | None) -> Any:
     """Return which part of an attention a tensor was made of, by moves alone."""
     while tag is not None and tag.part is None:
         step: Step | None = tag.step

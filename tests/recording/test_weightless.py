@@ -108,3 +108,38 @@ class Averaged(nn.Module):
 def test_a_product_that_is_not_summed_is_no_silence():
     (entry,) = ledger_of(Averaged(), torch.randn(2, 5, WIDTH)).ledger
     assert "a product, and that into mean" in entry.reason
+
+
+class KeysFirst(nn.Module):
+    """Multiply keys with values first (Shen et al. 2021, efficient attention)."""
+
+    def __init__(self, queries):
+        super().__init__()
+        self.queries = queries
+
+    def forward(self, hidden):
+        heads = hidden.view(*hidden.shape[:2], 2, WIDTH // 2).transpose(1, 2)
+        context = heads.softmax(dim=-2).mT @ heads
+        queries = heads.softmax(dim=-1) if self.queries else heads
+        return (queries @ context.clone()).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("queries", [True, False])
+def test_keys_times_values_are_no_attention(queries):
+    model = nn.Sequential(nn.Embedding(9, WIDTH), KeysFirst(queries))
+    recording = ledger_of(model, torch.randint(0, 9, (2, 11)))
+    assert len(recording.ledger) == 1 + queries
+    assert not any(entry.captured for entry in recording.ledger)
+    assert all("no matrix of weights over positions" in x.reason for x in recording.ledger)
+
+
+def test_fewer_keys_than_queries_are_attention():
+    class Reduced(nn.Module):
+        """Have every second position answer (PVT, Wang et al. 2021, in its simplest form)."""
+
+        def forward(self, hidden):
+            return (hidden @ hidden[:, ::2].mT).softmax(-1) @ hidden[:, ::2]
+
+    model = nn.Sequential(nn.Embedding(9, WIDTH), Reduced())
+    (attention,) = ledger_of(model, torch.randint(0, 9, (2, 11))).run().attentions
+    assert attention.weights.any()

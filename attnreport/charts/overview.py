@@ -22,11 +22,14 @@ THUMBNAIL = 16
 def thumbnails(run: Run) -> picture.Codes:
     """Return every head of the run as ``(head, THUMBNAIL, THUMBNAIL)`` codes, layer by layer.
 
+    After them comes the mean of the heads of every layer.
+
     A pixel shows the largest weight of the positions that it covers, so that a thin stripe is not
     lost; where there are fewer positions than pixels, a position covers several.
     """
     heads = [_thumbnail(head) for attention in run.attentions for head in attention.weights]
-    return picture.encode(np.stack(heads))
+    means = [_thumbnail(attention.weights.mean(axis=0)) for attention in run.attentions]
+    return picture.encode(np.stack([*heads, *means]))
 
 
 def overview_view() -> alt.LayerChart:

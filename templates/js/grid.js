@@ -5,7 +5,7 @@ import { isKept, spanOf, valueText } from "./scores.js";
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
 /** @typedef {{layer: number, head: number, at: number, column: number, row: number,
  *   value: number | null, kept: boolean}} Cell `at` is the head's place among all small pictures,
- *   `kept` whether the filter leaves it */
+ *   `kept` whether the filter leaves it; of a layer's mean `layer` and `head` are those of its map */
 /** @typedef {{columns: number, rows: number, cells: Cell[], columnLabels: string[],
  *   rowLabels: string[], named: boolean}} Grid */
 /** @typedef {{sort: string, tiles: "sorted" | "chart", atLeast: number}} Arrangement `sort` is "layer"
@@ -21,7 +21,8 @@ const GAP = 1;
 export function arranged(report, { sort, tiles, atLeast }, across) {
   const measure = report.measures.find(({ name }) => name === sort);
   const heads = everyHead(report, measure, atLeast);
-  if (!measure || tiles === "chart") return layered(report, heads);
+  if (!measure) return layered(report, [...heads, ...means(report, heads.length)]);
+  if (tiles === "chart") return layered(report, heads);
   return ranked(heads.filter(({ kept }) => kept), across);
 }
 
@@ -45,9 +46,27 @@ function everyHead(report, measure, atLeast) {
   );
 }
 
+/** The mean of each layer's heads, behind them. @param {ReportDocument} report
+ * @param {number} heads how many small pictures come before @returns {Cell[]} */
+function means({ layers, maps }, heads) {
+  const column = Math.max(...layers.map((layer) => layer.heads));
+  return maps.flatMap((map, place) =>
+    (map.means ?? []).map((row, head) => ({
+      layer: layers.length + place,
+      head,
+      at: heads + row,
+      column,
+      row,
+      value: null,
+      kept: true,
+    })),
+  );
+}
+
 /** @param {ReportDocument} report @param {Cell[]} cells @returns {Grid} */
 function layered(report, cells) {
-  const columns = Math.max(...report.layers.map(({ heads }) => heads));
+  const heads = Math.max(...report.layers.map((layer) => layer.heads));
+  const columns = 1 + Math.max(...cells.map(({ column }) => column));
   const several = report.groups.length > 1;
   const pair = (/** @type {number} */ layer) =>
     report.groups.find(({ layers }) => layers.includes(layer))?.short ?? "";
@@ -55,7 +74,7 @@ function layered(report, cells) {
     columns,
     rows: report.layers.length,
     cells,
-    columnLabels: Array.from({ length: columns }, (_, head) => String(head)),
+    columnLabels: Array.from({ length: columns }, (_, head) => (head < heads ? String(head) : "mean")),
     rowLabels: report.layers.map((_, layer) => (several ? `${pair(layer)}  ${layer}` : `layer ${layer}`)),
     named: false,
   };

@@ -34,8 +34,9 @@ export class Overview {
   /** @param {HTMLElement} element @param {ReportDocument} report */
   static async mount(element, report) {
     const { side, data } = report.thumbnails;
-    const heads = report.layers.reduce((total, layer) => total + layer.heads, 0);
-    const codes = await codesOf(bytesOfText(data), heads * side, side);
+    // Behind all heads the mean of each layer.
+    const pictures = report.layers.reduce((total, layer) => total + layer.heads, report.layers.length);
+    const codes = await codesOf(bytesOfText(data), pictures * side, side);
     return new Overview(element, await mountChart(element, report.charts.overview), report, codes);
   }
 

@@ -1,6 +1,7 @@
 // @ts-check
 // Pointer and keys on a view: which cell is pointed at, which one is kept.
 import { element } from "./dom.js";
+import { mapAt, titleOfMap } from "./maps.js";
 import { valueText } from "./scores.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -31,7 +32,9 @@ export function listenToOverview(page) {
   live.addEventListener("pointermove", (event) => {
     const cell = page.overview?.headAt(event);
     const score = cell && page.state.sort !== "layer" ? `: ${valueText(cell.value)}` : "";
-    live.title = cell ? `layer ${cell.layer}, head ${cell.head}${score}` : "";
+    const map = cell && mapAt(page.report, cell.layer);
+    const head = cell && `layer ${cell.layer}, head ${cell.head}${score}`;
+    live.title = (map && cell ? titleOfMap(map, cell.head) : head) ?? "";
   });
   live.addEventListener("click", (event) => {
     const cell = page.overview?.headAt(event);

@@ -66,6 +66,38 @@ def test_the_filter_leaves_out_smaller_scores_and_says_how_many(page_of):
     expect(page.locator("#kept-words")).to_have_text("")
 
 
+def test_the_mean_of_every_layer_stands_behind_its_heads(page_of):
+    run = small_run()
+    page = page_of(run, color_scheme="light")
+    layers, heads = len(run.attentions), run.attentions[0].heads
+    palette = np.frombuffer(bytes.fromhex(document(page)["palettes"]["light"]), np.uint8)
+    page.wait_for_timeout(200)
+    drawn = chart_of(page)[..., :3]
+    side = drawn.shape[0] // layers
+    assert drawn.shape[1] == (heads + 1) * side
+    for layer, attention in enumerate(run.attentions):
+        mean = attention.weights.astype(np.float64).mean(axis=0)
+        tile = drawn[layer * side : (layer + 1) * side, heads * side :]
+        largest = palette.reshape(-1, 3)[round(254 * np.sqrt(mean.max()))]
+        # Somewhere in it is the colour of the largest mean, and nowhere a darker one.
+        assert np.abs(tile.astype(int) - largest).max(axis=2).min() <= 6
+        assert tile.sum(axis=2).min() >= int(largest.astype(int).sum()) - 18
+    box = page.locator("#overview-live svg image").bounding_box()
+    one = box["width"] / (heads + 1)
+    page.mouse.click(box["x"] + (heads + 0.5) * one, box["y"] + 1.5 * one)
+    expect(page.locator("#shown-title")).to_have_text("Mean of the heads (layer: 1)")
+    page.mouse.move(box["x"] + (heads + 0.5) * one, box["y"] + 0.5 * one)
+    expect(page.locator("#overview-live")).to_have_attribute(
+        "title", "Mean of the heads (layer: 0)"
+    )
+    page.focus("#overview-live")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#shown-title")).to_have_text(f"Layer 1, head {heads - 1}")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#shown-title")).to_have_text("Mean of the heads (layer: 0)")
+
+
 def test_without_a_measure_there_is_nothing_to_chart_or_filter(page_of):
     page = page_of(small_run())
     for name in ("tiles-label", "atLeast-label", "score-bar"):

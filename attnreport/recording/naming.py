@@ -16,6 +16,8 @@ from attnreport.recording.exported import step_path
 from attnreport.recording.weightless import kind_of
 
 _LOCALS = ("self", "module")
+# The functions of a module that run while it is called.
+_CALLS = ("forward", "_call_impl", "_wrapped_call_impl")
 _ATTENTION_WORDS = ("attention", "attn")
 # A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
 _OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool", "layerscale")
@@ -43,9 +45,15 @@ class Names:
 
         None where no module of this model is running: then the computation is not its own.
         """
+        another = False
         for module, frame in _running_modules(sys._getframe(1)):
             path = self._paths.get(id(module))
             if path is None:
+                another = another or next(module.parameters(), None) is not None
+                continue
+            if another and frame.f_code.co_name not in _CALLS:
+                # One that this model's own code calls, but that is no part of its forward: what
+                # generate() runs beside it for assisted decoding.
                 continue
             if isinstance(module, torch.fx.GraphModule):
                 step = step_path(frame, module)

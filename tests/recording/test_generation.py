@@ -141,3 +141,26 @@ def test_two_calls_of_a_model_are_not_put_together():
 def test_without_a_cache_every_step_is_a_call_of_its_own():
     run, _, _ = generate(build(DECODERS["Llama"]), use_cache=False)
     assert [a.weights.shape[1] for a in run.attentions[::2]] == [5, 6, 7, 8]
+
+
+def test_the_assistant_of_a_generation_is_another_model():
+    model = build(DECODERS["Llama"])
+    torch.manual_seed(5)
+    assistant = transformers.AutoModelForCausalLM.from_config(DECODERS["Llama"]).eval()
+    ids = torch.randint(3, 99, (1, PROMPT))
+    settings = {"max_new_tokens": NEW, "do_sample": False, "assistant_model": assistant}
+    with torch.no_grad():
+        plain = model.generate(ids, **settings)
+        with attnreport.capture(model) as recording:
+            output = model.generate(ids, **settings)
+        expected = build(DECODERS["Llama"], "eager")(ids, output_attentions=True).attentions
+    assert torch.equal(plain, output)
+    run = recording.run()
+    for layer, own in enumerate(expected):
+        first = next(a for a in run.attentions if a.name == f"model.layers.{layer}.self_attn")
+        rows = first.weights[:, :PROMPT, :PROMPT]
+        assert np.abs(rows - own[0].numpy()).max() < 2e-6
+    assert {a.name for a in run.attentions} == {f"model.layers.{x}.self_attn" for x in range(2)}
+    outside = [entry for entry in recording.ledger if entry.call == "outside the model"]
+    assert len(outside) == 1
+    assert "outside the model's modules" in outside[0].reason

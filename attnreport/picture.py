@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attnreport.errors import InvalidInput, InvalidRun
+from attnreport.sound import sound_words
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 2**20
@@ -177,6 +178,8 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 def _guess(content: bytes) -> str:
     start = content[:1024].lower()
+    if sound := sound_words(content[:12]):
+        return f"{sound}; expected a picture: PNG, JPEG or WebP"
     if content.startswith(tuple(_SIGNATURES)) or start[8:12] == b"webp":
         return "a damaged picture: it says its format and little else"
     if b"<svg" in start:

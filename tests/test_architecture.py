@@ -30,6 +30,7 @@ FLOORS = (
         "reduced",
         "run",
         "runfile",
+        "sound",
     },
     {"demos", "measures", "recording", "sources"},
     {"charts"},

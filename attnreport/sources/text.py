@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attnreport.errors import InvalidInput
+from attnreport.sound import sound_words
 
 # Attention grows with the square of the length: a text this long is a mistake, or /dev/zero.
 MAX_BYTES = 4 * 2**20
@@ -81,6 +82,8 @@ def _read_file(path: Path) -> str:
 
 def _decode(file: BinaryIO, name: str) -> str:
     content = file.read(MAX_BYTES + 1)
+    if sound := sound_words(content[:12]):
+        raise InvalidInput(f"INPUT {name} is {sound}; expected text")
     if len(content) > MAX_BYTES:
         raise InvalidInput(f"INPUT {name} is over {MAX_BYTES} bytes, too long to attend over")
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import wave
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,9 @@ from tiny_vision import SMALL
 
 from attnreport.build import build_run
 from attnreport.errors import AttentionNotFound, InvalidInput
-from attnreport.sources import Request
+from attnreport.picture import read_picture
+from attnreport.sources import Request, open_source
+from attnreport.sources.text import read_text
 
 FRAMES = {**SMALL, "image_size": 48, "patch_size": 8, "num_frames": 4}
 
@@ -87,3 +92,35 @@ def test_attention_in_turn_over_space_and_time_is_named(run_of):
 def test_sound_is_refused(run_of):
     with pytest.raises(InvalidInput, match="ASTModel listens to sound, which no INPUT is read as"):
         run_of("ast", textured((97, 53)))
+
+
+def wav(path):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(3200))
+
+
+STARTS = {
+    "MP3": b"ID3\x04\0\0\0\0\0\0\0\0",
+    "FLAC": b"fLaC\0\0\0\x22\x10\0\x10\0",
+    "Ogg": b"OggS\0\x02\0\0\0\0\0\0",
+    "M4A": b"\0\0\0\x20ftypM4A \0",
+}
+
+
+@pytest.mark.parametrize("kind", ["WAV", *STARTS])
+def test_a_file_of_sound_is_called_so(tmp_path, kind):
+    path = tmp_path / "in"
+    if kind == "WAV":
+        wav(path)
+    else:
+        path.write_bytes(STARTS[kind] + bytes(64))
+    words = re.escape(f"INPUT {path} is sound ({kind}), which no model is shown: call it in")
+    for read in (read_picture, lambda given: read_text(str(given))):
+        with pytest.raises(InvalidInput, match=f"^{words}"):
+            read(path)
+    for request in ("demo:vision", "demo:text"):
+        with pytest.raises(InvalidInput, match=words):
+            open_source(Request(request, str(path)))

@@ -14,7 +14,7 @@ from test_families import SIZES, boxed, changes, holds, lit, textured
 from tiny_vision import SMALL
 
 from attnreport.build import build_run
-from attnreport.errors import AttentionNotFound, InvalidInput
+from attnreport.errors import InvalidInput
 from attnreport.picture import read_picture
 from attnreport.sources import Request, open_source
 from attnreport.sources.text import read_text
@@ -84,9 +84,29 @@ def test_where_frames_cannot_be_found_there_are_no_boxes(run_of):
     assert any("nothing can be laid over the picture" in note for note in run.provenance.notes)
 
 
-def test_attention_in_turn_over_space_and_time_is_named(run_of):
-    with pytest.raises(AttentionNotFound, match="temporal_attention"):
-        run_of("timesformer", textured((97, 53)))
+def test_attention_over_time_is_shown_and_that_over_space_named(run_of, tmp_path):
+    """Each of 36 patches looks at itself in 4 frames: softmax of the projections, in float64."""
+    run = run_of("timesformer", textured((97, 53)))
+    source = open_source(Request(str(tmp_path / "timesformer"), str(tmp_path / "in.png")))
+    found = []
+    for layer in source.model.encoder.layer:
+        layer.temporal_attention.attention.qkv.register_forward_hook(
+            lambda _, __, output: found.append(output.double().numpy())
+        )
+    with torch.no_grad():
+        source.model(*source.call.args, **source.call.kwargs)
+    for attention, projected in zip(run.attentions, found, strict=True):
+        query, key, _ = projected.reshape(36, 4, 3, 2, 8).transpose(2, 0, 3, 1, 4)
+        scores = np.exp(query @ key.swapaxes(2, 3) / 8**0.5)
+        expected = np.zeros((2, 36, 4, 36, 4))
+        for patch, score in enumerate(scores / scores.sum(axis=3, keepdims=True)):
+            expected[:, patch, :, patch] = score
+        weights = attention.weights  # key 0 is the class token, which no patch sees here
+        assert not weights[:, :, 0].any()
+        np.testing.assert_allclose(weights[:, :, 1:], expected.reshape(2, 144, 144), atol=1e-6)
+    assert [entry.name for entry in run.missed] == [
+        f"encoder.layer.{layer}.attention.attention" for layer in range(2)
+    ]
 
 
 def test_sound_is_refused(run_of):
@@ -117,7 +137,7 @@ def test_a_file_of_sound_is_called_so(tmp_path, kind):
         wav(path)
     else:
         path.write_bytes(STARTS[kind] + bytes(64))
-    words = re.escape(f"INPUT {path} is sound ({kind}), which no model is shown: call it in")
+    words = re.escape(f"INPUT {path} is sound ({kind}), which no model is shown: call it from")
     for read in (read_picture, lambda given: read_text(str(given))):
         with pytest.raises(InvalidInput, match=f"^{words}"):
             read(path)

@@ -34,7 +34,7 @@ _CHARACTERS_ALLOWED = 650_000
 _CHARACTERS_PER_WEIGHT = 0.345
 _CHARACTERS_PER_WEIGHT_OF_PICTURES = 0.3
 _CHARACTERS_ALWAYS = 800_000
-# A page with 144 small pictures over a photograph opens within a second up to here.
+# A page with 144 small pictures over a photograph opens in about a second up to here.
 _QUICK_CHARACTERS = 8_000_000
 
 _THREADS = 4

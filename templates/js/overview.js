@@ -29,6 +29,11 @@ export class Overview {
     this.codes = codes;
     /** @type {Grid | null} */
     this.grid = null;
+    /** What the last picture was made of, and that picture. */
+    this.key = "";
+    /** @type {{url: string, names: object[]} | null} */
+    this.last = null;
+    this.url = "";
   }
 
   /** @param {HTMLElement} element @param {ReportDocument} report */
@@ -49,6 +54,8 @@ export class Overview {
     const margin = 12 + ROW_LETTER_PIXELS * longest;
     const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
     const { url, names } = this.drawing(scene, cell >= NUMBERED);
+    const same = url === this.url;
+    this.url = url;
     this.view
       .signal("columns", columns)
       .signal("rows", rows)
@@ -63,11 +70,22 @@ export class Overview {
       .data("picture", [{ x0: 0, x1: columns, y0: 0, y1: rows, url }])
       .data("names", names)
       .data("chosen", this.chosen(scene));
-    await drawn(this.element, this.view, url);
+    if (same) await this.view.resize().runAsync();
+    else await drawn(this.element, this.view, url);
   }
 
-  /** @param {Scene} scene @param {boolean} numbered whether a number has room in a cell */
-  drawing({ state, theme, ink }, numbered) {
+  /** The picture of all heads, the last one where nothing of it changed.
+   * @param {Scene} scene @param {boolean} numbered whether a number has room in a cell */
+  drawing(scene, numbered) {
+    const { sort, tiles, atLeast } = scene.state;
+    const key = JSON.stringify([sort, tiles, atLeast, scene.theme, this.grid?.columns, numbered]);
+    if (key !== this.key) this.last = this.drawingOf(scene, numbered);
+    this.key = key;
+    return /** @type {{url: string, names: object[]}} */ (this.last);
+  }
+
+  /** @param {Scene} scene @param {boolean} numbered */
+  drawingOf({ state, theme, ink }, numbered) {
     const grid = /** @type {Grid} */ (this.grid);
     const palette = paletteOf(this.report.palettes[theme]);
     const measure = this.report.measures.find(({ name }) => name === state.sort);

@@ -11,7 +11,7 @@ Masked Language Models, §3 https://arxiv.org/abs/2109.07152
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class _Sum:
     part: Projected
     residual: torch.Tensor
     plain: NDArray[np.float32]
-    read: int = field(default=0)
+    read: int = 0
 
 
 class Blocks:

@@ -7,7 +7,6 @@ made of. Holds numbers for tensors, never tensors. Knows no attention.
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -20,6 +19,7 @@ from attnreport.recording.following import Called, methods
 from attnreport.recording.marking import (
     JOINING,
     REARRANGING,
+    Living,
     keeps,
     several,
     tensors_of,
@@ -63,7 +63,8 @@ class Lineage:
     def __init__(self, learned: Callable[[torch.Tensor], bool]) -> None:
         self._learned = learned
         self._count = itertools.count()
-        self._known: dict[int, tuple[weakref.ref[torch.Tensor], int | None, _Line]] = {}
+        # With the version of the tensor that it was known of.
+        self._known: Living[tuple[int | None, _Line]] = Living()
 
     def sources(self, tensor: torch.Tensor) -> Tokens:
         """Return the numbers of all tensors that this one was made of, through matrices too."""
@@ -104,9 +105,9 @@ class Lineage:
         return _Line(own, _union(line.made for line in lines), read)
 
     def _line(self, tensor: torch.Tensor) -> _Line:
-        known = self._known.get(id(tensor))
-        if known is not None and known[0]() is tensor and known[1] == version_of(tensor):
-            return known[2]
+        known = self._known.get(tensor)
+        if known is not None and known[0] == version_of(tensor):
+            return known[1]
         line = self._new()
         self._hold(tensor, line)
         return line
@@ -116,13 +117,7 @@ class Lineage:
         return _Line(token, token)
 
     def _hold(self, tensor: torch.Tensor, line: _Line) -> None:
-        key, known = id(tensor), self._known
-
-        def forget(reference: weakref.ref[torch.Tensor]) -> None:
-            if key in known and known[key][0] is reference:
-                del known[key]
-
-        known[key] = (weakref.ref(tensor, forget), version_of(tensor), line)
+        self._known.put(tensor, (version_of(tensor), line))
 
 
 def matrix_of(

@@ -10,13 +10,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.following import CUTTING, Called, methods
+
+T = TypeVar("T")
 
 UNKNOWN = -1
 JOINING = methods("cat", "concat", "stack")
@@ -50,19 +52,40 @@ class Marked:
     version: int | None
 
 
-class Marks:
-    """Hold the marks of all tensors that live, for one kind of subject."""
+class Living(Generic[T]):
+    """Know something of each tensor, by its identity, for as long as it lives and no longer."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[torch.Tensor], dict[int, Marked]]] = {}
+        self._known: dict[int, tuple[weakref.ref[torch.Tensor], T]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
+    def get(self, tensor: torch.Tensor) -> T | None:
+        """Return what is known of a tensor, or None."""
+        known = self._known.get(id(tensor))
+        return known[1] if known is not None and known[0]() is tensor else None
+
+    def put(self, tensor: torch.Tensor, value: T) -> None:
+        """Know this of a tensor from now on."""
+        key, known = id(tensor), self._known
+
+        def forget(reference: weakref.ref[torch.Tensor]) -> None:
+            if key in known and known[key][0] is reference:
+                del known[key]
+
+        known[key] = (weakref.ref(tensor, forget), value)
+
+
+class Marks:
+    """Hold the marks of all tensors that live, for one kind of subject."""
+
+    def __init__(self) -> None:
+        self._known: Living[dict[int, Marked]] = Living()
+
     def of(self, tensor: torch.Tensor) -> dict[int, Marked]:
         """Return what is known of a tensor, by the identity of the subjects."""
-        known = self._known.get(id(tensor))
-        return known[1] if known is not None and known[0]() is tensor else {}
+        return self._known.get(tensor) or {}
 
     def get(self, tensor: Any, subject: Any) -> Marked | None:
         """Return the marks of one subject in a tensor, or None."""
@@ -78,16 +101,9 @@ class Marks:
         return [each.subject for each in found.values()]
 
     def hold(self, tensor: torch.Tensor, numbers: torch.Tensor, subject: Any) -> None:
-        """Know this of a tensor for as long as it lives, and no longer."""
-        key, known = id(tensor), self._known
-
-        def forget(reference: weakref.ref[torch.Tensor]) -> None:
-            if key in known and known[key][0] is reference:
-                del known[key]
-
+        """Know this of a tensor, beside what is known of it for other subjects."""
         marked = Marked(subject, numbers, version_of(tensor))
-        others = self.of(tensor)
-        known[key] = (weakref.ref(tensor, forget), others | {id(subject): marked})
+        self._known.put(tensor, self.of(tensor) | {id(subject): marked})
 
     def drop(self, tensor: Any, subject: Any) -> None:
         """Know nothing of one subject in a tensor any more."""

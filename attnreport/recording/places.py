@@ -124,7 +124,6 @@ class Pieces:
         rows: ``(piece, query)`` position of each query, ``NOWHERE`` for padding.
         columns: ``(piece, key)`` the same of each key, ``ELSEWHERE`` of another sequence.
         length: of the sequence.
-        reasons: what is to be said of them.
     """
 
     own: torch.Tensor

@@ -166,10 +166,8 @@ class Projections:
         places = (channels[:1] != UNKNOWN).any(dim=0).nonzero().flatten()
         order = channels[:1].flatten()[places].argsort()
         whole = torch.arange(count * width, dtype=channels.dtype, device=channels.device)
-        if not len(rows) or bool((channels != channels[:1]).any()):
-            found.unweighed = "a matrix takes its heads in parts"
-            return
-        if not torch.equal(channels[0][places][order], whole):
+        alike = len(rows) and not bool((channels != channels[:1]).any())
+        if not alike or not torch.equal(channels[0][places][order], whole):
             found.unweighed = "a matrix takes its heads in parts"
             return
         sent = Sent(mixed.weights, mixed.values, matrix[places[order].to(matrix.device)])

@@ -110,6 +110,11 @@ class Axis:
         """Return the label of every position, in order."""
         return tuple(position.label for position in self.positions)
 
+    @property
+    def pictured(self) -> bool:
+        """Tell whether any position has a place in a picture that was kept."""
+        return self.picture is not None and any(position.box for position in self)
+
     @classmethod
     def numbered(cls, name: str, length: int) -> Axis:
         """Return an axis whose labels are ``0 … length - 1``, for positions nobody described."""

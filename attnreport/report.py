@@ -19,8 +19,9 @@ class Report:
 
     Args:
         run: what to draw.
-        layer: attention shown first, by its place in the run; by default the last one that
-            relates two sequences, or else the first.
+        layer: attention shown first, by its place in the run; by default the last one that looks
+            at a picture, or that relates two sequences, or else the first. One that looks at a
+            picture is first shown over it.
         head: head shown first.
         max_size: how many bytes the page may take. Over it weights are told more coarsely, then
             neighbouring positions are joined; the page and ``reductions`` say so.
@@ -84,5 +85,7 @@ class Report:
 
 
 def _first_shown(run: Run) -> int:
-    cross = [attention.layer for attention in run.attentions if attention.kind == "cross"]
-    return cross[-1] if cross else 0
+    pictured = [attention for attention in run.attentions if attention.keys.pictured]
+    cross = [each for each in pictured or run.attentions if each.kind == "cross"]
+    last = cross or pictured
+    return last[-1].layer if last else 0

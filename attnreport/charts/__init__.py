@@ -9,6 +9,7 @@ from attnreport.charts.colourbar import colourbar, colourbar_view
 from attnreport.charts.figure import overlay_figure
 from attnreport.charts.heatmap import heatmap, heatmap_view
 from attnreport.charts.overlay import (
+    first_query,
     look_of,
     overlay_palette,
     overlay_view,
@@ -25,6 +26,7 @@ __all__ = [
     "arrows_view",
     "colourbar",
     "colourbar_view",
+    "first_query",
     "heatmap",
     "heatmap_view",
     "look_of",

@@ -102,6 +102,14 @@ class Look:
         return bool(areas.sum() > _OVERLAP * around)
 
 
+def first_query(queries: Axis) -> int | None:
+    """Return whose look is shown first: the first position where that is special, or None for all.
+
+    A class token gathers what the whole picture shows, hence says most.
+    """
+    return 0 if queries.positions[0].role == "special" else None
+
+
 def look_of(attention: Attention, head: int, query: int | None = None) -> Look | None:
     """Return what a query looks at, or None where no key has a box in a kept picture.
 
@@ -112,11 +120,10 @@ def look_of(attention: Attention, head: int, query: int | None = None) -> Look |
             token is, or else the mean over all queries.
     """
     keys = attention.keys
-    if keys.picture is None or all(position.box is None for position in keys):
+    if keys.picture is None or not keys.pictured:
         return None
     weights, queries = attention.weights[head], attention.queries
-    if query is None and queries.positions[0].role == "special":
-        query = 0
+    query = first_query(queries) if query is None else query
     if query is None:
         row, who, chosen = weights.mean(axis=0), "what is looked at, mean over all queries", None
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnreport.axis import Axis, Span
-from attnreport.charts import HEAD_COLOURS, THUMBNAIL
+from attnreport.charts import HEAD_COLOURS, THUMBNAIL, first_query
 from attnreport.charts.labels import drawable, printable, with_signs
 from attnreport.charts.theme import THEMES, ink, palette
 from attnreport.measures import Measured, known_measures
@@ -46,7 +46,7 @@ def document(
     ``joined`` says how many neighbouring positions of the model's own make one of ``run``'s.
     """
     layer, head = place
-    axes, alike = run.axes, prepared()
+    axes, alike, shown = run.axes, prepared(), run.attentions[layer]
     return {
         "axes": [_axis(axis) for axis in axes],
         "layers": [
@@ -61,7 +61,7 @@ def document(
             for attention in run.attentions
         ],
         "groups": groups(run),
-        **overlays(run, run.attentions[layer].keys.picture),
+        **overlays(run, shown.keys.picture),
         "measures": _measures(scores),
         "thumbnails": {"side": THUMBNAIL, "data": packed.thumbnails},
         "exact": packed.exact,
@@ -70,11 +70,18 @@ def document(
         "joined": joined,
         "palettes": {theme: hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
-        "shown": {"layer": layer, "head": head},
+        "shown": {"layer": layer, "head": head, **_opening(shown)},
         "headColours": HEAD_COLOURS,
         "lite": _drawn(alike.lite, run),
         "charts": _drawn(alike.charts, run),
     }
+
+
+def _opening(shown: Attention) -> dict[str, Any]:
+    """Return the view that the page opens with, the picture where there is one, and who looks."""
+    if shown.keys.pictured:
+        return {"view": "overlay", "query": first_query(shown.queries)}
+    return {"view": "heatmap", "query": None}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

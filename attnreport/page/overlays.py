@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.axis import Axis
 from attnreport.charts import look_of, overlay_palette, picture_url, still_overlay
 from attnreport.page.vega import svg
 from attnreport.picture import Picture
@@ -28,7 +27,7 @@ def still_overlays(attention: Attention, head: int) -> tuple[StillOverlay, ...]:
 
 def pictures(run: Run) -> tuple[Picture, ...]:
     """Return every different picture that positions have boxes in, in order of first use."""
-    found = (axis.picture for axis in run.axes if _boxed(axis))
+    found = (axis.picture for axis in run.axes if axis.pictured)
     return tuple(dict.fromkeys(picture for picture in found if picture is not None))
 
 
@@ -54,16 +53,12 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
                 "picture": shown.index(axis.picture),
                 "boxes": [position.box and _rounded(position.box) for position in axis],
             }
-            if axis.picture is not None and _boxed(axis)
+            if axis.picture is not None and axis.pictured
             else None
             for axis in run.axes
         ],
         "overlayPalette": "".join(colour.removeprefix("#") for colour in overlay_palette()),
     }
-
-
-def _boxed(axis: Axis) -> bool:
-    return axis.picture is not None and any(position.box for position in axis)
 
 
 def _rounded(box: tuple[float, float, float, float]) -> list[float]:

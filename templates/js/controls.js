@@ -199,7 +199,7 @@ function find(page, step) {
   element("found-words").textContent = found.length
     ? `${asQuery ? "query" : "key"} ${next + 1} of ${found.length}`
     : "Not found among what is shown.";
-  if (found.length) page.pin(...(asQuery ? /** @type {const} */ ([found[next], null]) : /** @type {const} */ ([null, found[next]])));
+  if (found.length) page.pin(asQuery ? found[next] : null, asQuery ? null : found[next]);
 }
 
 /** @param {string} id @param {(value: string) => void} act */

@@ -13,6 +13,7 @@
  */
 export function strongestEdges(parts, most, least, wanted) {
   const bound = Math.max(least, boundOf(parts, most, wanted));
+  /** @type {Edge[]} */
   const edges = [];
   let all = 0;
   parts.forEach(({ columns, values }, part) => {

@@ -49,12 +49,12 @@ export class Page {
   }
 
   stateOfAddress(hash = window.location.hash) {
-    const { layer, head } = this.report.shown;
+    const { layer, head, view, query } = this.report.shown;
     const choices = {
       views: Object.keys(VIEWS).filter((name) => name !== "overlay" || this.report.pictures.length),
       sorts: ["layer", ...this.report.measures.map(({ name }) => name)],
     };
-    return stateOfHash(hash, this.shapes, choices, { layer, heads: [head] });
+    return stateOfHash(hash, this.shapes, choices, { layer, heads: [head], view, query });
   }
 
   /** Draw the state. */
@@ -169,10 +169,15 @@ export class Page {
     await this.go({ layer, heads: [head] });
   }
 
+  /** The address that leads back to what is shown. */
+  hash() {
+    return hashOfState(this.state, this.report.layers.length, this.report.shown.view);
+  }
+
   /** Keep what is shown in the address, so that a link leads back to it. */
   remember() {
     try {
-      window.history.replaceState(null, "", hashOfState(this.state, this.report.layers.length));
+      window.history.replaceState(null, "", this.hash());
     } catch {
       // A sandboxed frame has no address to keep; the page works without.
     }

@@ -81,6 +81,7 @@ function linesOf(codes, rows, columns) {
 /** A zlib stream that stores its bytes as they are (RFC 1950, RFC 1951 section 3.2.4): the picture
  * lives for as long as it is shown, so packing it would only take time. @param {Uint8Array} bytes */
 function stored(bytes) {
+  /** @type {Uint8Array[]} */
   const parts = [Uint8Array.of(0x78, 0x01)];
   for (let start = 0; start < bytes.length; start += STORED_BLOCK) {
     const block = bytes.subarray(start, start + STORED_BLOCK);

@@ -57,7 +57,8 @@ const FIELDS = {
 /**
  * @param {string} hash @param {Shape[]} shapes
  * @param {{views: string[], sorts: string[]}} choices
- * @param {{layer: number, heads: number[]}} otherwise what an address without a layer or head shows
+ * @param {{layer: number, heads: number[], view: string, query: number | null}} otherwise what is
+ *   shown where an address does not say; its query belongs to its layer
  * @returns {State}
  */
 export function stateOfHash(hash, shapes, choices, otherwise) {
@@ -71,21 +72,22 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
   const state = /** @type {any} */ ({
     layer,
     heads: within(heads ?? otherwise.heads, shape),
-    view: choices.views.find((name) => name === given.get("view")) ?? choices.views[0],
+    view: choices.views.find((name) => name === given.get("view")) ?? otherwise.view,
     sort: choices.sorts.find((name) => name === given.get("sort")) ?? choices.sorts[0],
   });
   for (const [name, { read, plain }] of Object.entries(FIELDS)) {
     state[name] = read(given.get(name) ?? "", shape) ?? plain;
   }
+  if (!given.has("layer") && !given.has("map")) state.query ??= otherwise.query;
   return state;
 }
 
 /** @param {State} state @param {number} layers of the run: what is drawn beyond them are joined maps
- * @returns {string} */
-export function hashOfState(state, layers = Infinity) {
+ * @param {string} view what an address without one shows @returns {string} */
+export function hashOfState(state, layers = Infinity, view = "heatmap") {
   const place = state.layer < layers ? `layer=${state.layer}` : `map=${state.layer - layers}`;
   const parts = [place, `head=${state.heads.join(",")}`];
-  if (state.view !== "heatmap") parts.push(`view=${state.view}`);
+  if (state.view !== view) parts.push(`view=${state.view}`);
   if (state.sort !== "layer") parts.push(`sort=${state.sort}`);
   for (const [name, { write, plain }] of Object.entries(FIELDS)) {
     const value = state[/** @type {keyof State} */ (name)];

@@ -4,7 +4,6 @@
 import { base64OfBytes } from "./bytes.js";
 import { element, filled, made, picker } from "./dom.js";
 import { sceneOf } from "./scene.js";
-import { hashOfState } from "./state.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -182,7 +181,7 @@ async function hand(it, page) {
 /** @param {Page} page */
 async function takeLink(page) {
   const { href } = window.location;
-  const hash = hashOfState(page.state, page.report.layers.length);
+  const hash = page.hash();
   if (window.parent === window) {
     const link = href.replace(/#.*$/, "") + hash;
     if (await copied(link)) {

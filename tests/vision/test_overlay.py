@@ -36,6 +36,27 @@ def test_who_looks_at_a_key_is_the_column(page_of):
     assert covered_at(page, (120, 80)) == pytest.approx((30, 30), abs=1.5)
 
 
+def test_a_picture_is_seen_first_and_its_class_token_asks(page_of):
+    page = page_of(planted_run(grid_axis(120, 80, 6, 4), {0: 1 + 18 + 5}))
+    expect(page.locator("#overlay-live")).to_be_visible()
+    expect(page.locator("#overlay-words")).to_contain_text("Of what “[CLS]” looks at")
+    assert covered_at(page, (120, 80)) == pytest.approx((110, 70), abs=1.5)
+    page.get_by_role("button", name="Heatmap").click()
+    expect(page.locator("#heatmap-live")).to_be_visible()
+    page.reload()
+    expect(page.locator("#heatmap-live")).to_be_visible()
+
+
+def test_of_layers_the_last_that_looks_at_the_picture_opens(page_of):
+    axis, text = grid_axis(120, 80, 6, 4), Axis.of_labels("text", ["a", "b"])
+    looks = planted_run(axis, {0: 3}).attentions[0]
+    even = np.full((1, 2, 2), 0.5, np.float32)
+    reads = Attention(weights=even, name="reads", layer=0, kind="self", queries=text, keys=text)
+    layers = [reads, looks, looks, reads]
+    run = Run(tuple(replace(each, layer=layer) for layer, each in enumerate(layers)))
+    expect(page_of(run).locator("#shown-title")).to_have_text("Layer 2, head 0")
+
+
 def test_a_name_above_the_picture_chooses_it(page_of):
     axis = grid_axis(120, 80, 6, 4, prefix=("[CLS]", "[register 0]"))
     page = page_of(planted_run(axis, {1: 2 + 23}), fragment="#view=overlay")

@@ -25,20 +25,31 @@ export function bytesOfText(text) {
   return bytes.subarray(0, bytes.length - missing);
 }
 
+const BASE64 = new TextEncoder().encode(
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+);
+const PADDING = 61; // "="
+
 /** @param {Uint8Array} bytes @returns {string} base64 */
 export function base64OfBytes(bytes) {
-  const parts = [];
-  // String.fromCharCode takes its bytes as arguments, and engines bound how many there may be.
-  for (let start = 0; start < bytes.length; start += 8192) {
-    parts.push(String.fromCharCode(...bytes.subarray(start, start + 8192)));
+  // Letters are written as bytes and read as one text: several times as quick as btoa, which wants a
+  // text of its own first.
+  const letters = new Uint8Array(4 * Math.ceil(bytes.length / 3));
+  for (let from = 0, at = 0; from < bytes.length; from += 3, at += 4) {
+    const three = (bytes[from] << 16) | (bytes[from + 1] << 8) | bytes[from + 2];
+    letters[at] = BASE64[three >> 18];
+    letters[at + 1] = BASE64[(three >> 12) & 63];
+    letters[at + 2] = BASE64[(three >> 6) & 63];
+    letters[at + 3] = BASE64[three & 63];
   }
-  return btoa(parts.join(""));
+  const missing = (3 - (bytes.length % 3)) % 3;
+  return new TextDecoder().decode(letters.fill(PADDING, letters.length - missing));
 }
 
 /** @param {Uint8Array} bytes zlib stream @returns {Promise<Uint8Array>} */
 export async function inflate(bytes) {
-  const stream = new Blob([/** @type {BlobPart} */ (bytes)])
-    .stream()
-    .pipeThrough(new DecompressionStream("deflate"));
+  // A response's body stays in this process, where a blob's makes its way through another one.
+  const body = /** @type {ReadableStream} */ (new Response(/** @type {BodyInit} */ (bytes)).body);
+  const stream = body.pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

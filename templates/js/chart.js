@@ -20,7 +20,7 @@ export async function mountChart(element, spec) {
   return view;
 }
 
-/** Draw, and wait until the picture in the chart can be painted: Vega puts it in place without
+/** Draw, and wait until the next frame paints the picture in the chart: Vega puts it in place without
  * waiting, and an SVG image does not tell when it is decoded, but one that begins after it does.
  * @param {HTMLElement} element @param {any} view @param {string} url */
 export async function drawn(element, view, url) {
@@ -28,7 +28,7 @@ export async function drawn(element, view, url) {
   await painted(element, url);
 }
 
-/** Wait until a picture of a chart can be painted. @param {HTMLElement} element @param {string} url */
+/** Wait until a picture of a chart is in place and decoded. @param {HTMLElement} element @param {string} url */
 export async function painted(element, url) {
   const images = () => [...element.querySelectorAll("svg image")];
   const inPlace = () => images().some((image) => image.getAttribute("href") === url);
@@ -36,7 +36,6 @@ export async function painted(element, url) {
   const probe = new Image();
   probe.src = url;
   await probe.decode();
-  await nextFrame();
 }
 
 function nextFrame() {

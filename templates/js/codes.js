@@ -7,6 +7,15 @@ export function weightOfCode(code, levels) {
   return code >= levels ? NaN : (code / (levels - 1)) ** 2;
 }
 
+/** What all codes stand for. Each code is asked for once, which is far quicker than once for each weight.
+ * @param {Uint8Array} codes @param {(code: number) => number} valueOf @returns {Float32Array} */
+export function valuesOfCodes(codes, valueOf) {
+  const table = Float32Array.from({ length: 256 }, (_, code) => valueOf(code));
+  const values = new Float32Array(codes.length);
+  for (let index = 0; index < codes.length; index += 1) values[index] = table[codes[index]];
+  return values;
+}
+
 /** How far from `weight` the coded weight can have been.
  * @param {number} weight @param {number} levels */
 export function errorOfWeight(weight, levels) {
@@ -37,9 +46,16 @@ export function cellNumber(weight) {
  * @param {Float32Array} row @param {number} count */
 export function strongest(row, count) {
   const size = (/** @type {number} */ index) => (Number.isNaN(row[index]) ? Infinity : row[index]);
-  return Array.from(row.keys())
-    .sort((a, b) => size(b) - size(a) || a - b)
-    .slice(0, count);
+  /** @type {number[]} */
+  const top = [];
+  for (let index = 0; index < row.length; index += 1) {
+    let place = top.length;
+    while (place > 0 && size(top[place - 1]) < size(index)) place -= 1;
+    if (place === count) continue;
+    top.splice(place, 0, index);
+    top.length = Math.min(top.length, count);
+  }
+  return top;
 }
 
 /** Place of a value in its row, 1 for the largest. @param {Float32Array} row @param {number} at */

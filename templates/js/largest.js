@@ -1,7 +1,7 @@
 // @ts-check
 // The largest weights of every row, which the page tells more closely than their codes. The bytes
 // are those of attnreport/page/refining.py, where their order is written down.
-import { weightOfCode } from "./codes.js";
+import { valuesOfCodes, weightOfCode } from "./codes.js";
 
 const TOLD_CLOSELY = 8;
 const EXACT_TO = 1e-6;
@@ -13,7 +13,7 @@ const EXACT_TO = 1e-6;
  *   where a value is right to EXACT_TO
  */
 export function refined(codes, rows, columns, levels, bytes) {
-  const values = Float32Array.from(codes, (code) => weightOfCode(code, levels));
+  const values = valuesOfCodes(codes, (code) => weightOfCode(code, levels));
   const sure = new Uint8Array(codes.length);
   const take = bitReader(bytes);
   const row = (/** @type {number} */ at) => [at * columns, (at + 1) * columns];
@@ -42,7 +42,9 @@ function widthOf(code, levels) {
  * @param {(width: number) => number} take */
 function markLargest(codes, marks, levels, take) {
   const counts = new Uint32Array(levels);
-  for (const code of codes) if (code < levels) counts[code] += 1;
+  for (let index = 0; index < codes.length; index += 1) {
+    if (codes[index] < levels) counts[codes[index]] += 1;
+  }
   let least = levels;
   let above = 0;
   while (least > 0 && (least === levels || above + counts[least] < TOLD_CLOSELY)) {
@@ -57,24 +59,25 @@ function markLargest(codes, marks, levels, take) {
     for (let place = 0; place < wanted; place += 1) places.add(take(width));
   }
   let seen = 0;
-  codes.forEach((code, index) => {
+  for (let index = 0; index < codes.length; index += 1) {
+    const code = codes[index];
     if (code > least && code < levels) marks[index] = 1;
-    if (code !== least) return;
+    if (code !== least) continue;
     if (equals === wanted || places.has(seen)) marks[index] = 1;
     seen += 1;
-  });
+  }
 }
 
 /** A cell that was not told closely is not larger than one that was, whatever its code's middle.
  * @param {Float32Array} values @param {Uint8Array} sure */
 function keepOrder(values, sure) {
   let floor = 1;
-  values.forEach((value, index) => {
-    if (sure[index] && value < floor) floor = value;
-  });
-  values.forEach((value, index) => {
-    if (!sure[index] && value > floor) values[index] = floor;
-  });
+  for (let index = 0; index < values.length; index += 1) {
+    if (sure[index] && values[index] < floor) floor = values[index];
+  }
+  for (let index = 0; index < values.length; index += 1) {
+    if (!sure[index] && values[index] > floor) values[index] = floor;
+  }
 }
 
 /** Numbers of a few bits each, high bits first. @param {Uint8Array} bytes */

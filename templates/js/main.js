@@ -7,7 +7,7 @@ import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
 import { listenToTaking } from "./taking.js";
 import { VIEWS } from "./views.js";
-import { readJson } from "./weights.js";
+import { documentRead, readJson } from "./weights.js";
 import { listenToZoom } from "./zoom.js";
 
 async function start() {
@@ -28,6 +28,8 @@ async function start() {
   listenToWindow(page);
   tellHeight();
   document.documentElement.dataset.ready = "true";
+  await documentRead();
+  element("cut-off").hidden = Boolean(document.getElementById("end"));
 }
 
 /** On a wide screen options stand open in one row; on a small one they are a tap away.

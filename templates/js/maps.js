@@ -2,7 +2,7 @@
 // Joined maps: what is drawn like a head and is none. They follow the run's layers in the list of
 // what can be drawn; their variants stand where a layer has heads.
 import { bytesOfText } from "./bytes.js";
-import { errorOfWeight, weightOfCode } from "./codes.js";
+import { errorOfWeight, valuesOfCodes, weightOfCode } from "./codes.js";
 import { element } from "./dom.js";
 import { codesOf } from "./png.js";
 
@@ -30,7 +30,7 @@ export function layerAt(report, layer) {
  * @returns {Promise<Float32Array>} */
 export async function valuesOf(map, data, rows, columns) {
   const codes = await codesOf(bytesOfText(data), rows, columns);
-  return Float32Array.from(codes, (code) => valueOfCode(map, code));
+  return valuesOfCodes(codes, (code) => valueOfCode(map, code));
 }
 
 /** @param {JoinedMap} map @param {number} code */

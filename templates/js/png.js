@@ -125,7 +125,7 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
 /** CRC-32 of PNG (ISO 3309), over a chunk's type and content. @param {Uint8Array} bytes */
 export function crc32(bytes) {
   let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ byte) & 0xff];
+  for (let at = 0; at < bytes.length; at += 1) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[at]) & 0xff];
   return ~crc >>> 0;
 }
 
@@ -135,8 +135,8 @@ export function adler32(bytes) {
   let high = 0;
   for (let start = 0; start < bytes.length; start += 5552) {
     // 5552 is the most bytes whose sums stay below 2**32 without a division at each.
-    for (const byte of bytes.subarray(start, start + 5552)) {
-      low += byte;
+    for (let at = start; at < Math.min(bytes.length, start + 5552); at += 1) {
+      low += bytes[at];
       high += low;
     }
     low %= 65521;

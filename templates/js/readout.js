@@ -71,29 +71,27 @@ const HINTS = {
 /** @param {Scene} scene @param {number[]} queries @param {(Node | string)[]} title */
 function showWhere(scene, queries, title) {
   filled(element("readout-title"), title);
-  const { values, errors } = lookedAt(scene, queries);
-  showTop(values, wholeLabels(scene).keyLabels, errors, scene.extent.top);
+  showTop(lookedAt(scene, queries), wholeLabels(scene).keyLabels, scene.extent.top);
 }
 
 /** @param {Scene} scene @param {number[]} keys @param {(Node | string)[]} title */
 function showWho(scene, keys, title) {
   filled(element("readout-title"), title);
-  const { values, errors } = lookers(scene, keys);
-  showTop(values, wholeLabels(scene).queryLabels, errors, scene.extent.top);
+  showTop(lookers(scene, keys), wholeLabels(scene).queryLabels, scene.extent.top);
   element("readout-rest").textContent = "Each bar is a share of that query's own row.";
 }
 
-/** @param {Float32Array} row @param {string[]} keys @param {Float32Array} errors
+/** @param {import("./profile.js").Profile} profile @param {string[]} keys
  * @param {number} largest the value of a whole bar */
-function showTop(row, keys, errors, largest) {
+function showTop({ values: row, errorAt }, keys, largest) {
   const top = strongest(row, BARS);
   filled(
     element("readout-top"),
-    top.map((key) => bar(keys[key], row[key], errors[key], largest)),
+    top.map((key) => bar(keys[key], row[key], errorAt(key), largest)),
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
-  const about = errors.some((error) => error > 0) ? "about " : "";
+  const about = row.some((_, key) => errorAt(key) > 0) ? "about " : "";
   element("readout-rest").textContent =
     row.length > top.length
       ? `${others(row.length - top.length)} ${about}${weightText(Math.max(0, all - shown), 0)}.`

@@ -36,12 +36,14 @@ export async function sceneOf(weights, state, theme) {
     groupedAxis(report.axes[axis], groups[side]),
   );
   const heads = await Promise.all(state.heads.map((head) => weights.matrix(state.layer, head)));
+  const errorOf = weights.errorsOf(state.layer);
   const errorIn = (/** @type {Matrix} */ matrix) => (/** @type {number} */ index) =>
-    matrix.errors?.[index] ?? (matrix.sure?.[index] ? 0 : weights.error(matrix.values[index], state.layer));
+    matrix.errors?.[index] ?? (matrix.sure?.[index] ? 0 : errorOf(matrix.values[index]));
   const united = (/** @type {Matrix} */ matrix) => pooled(matrix, groups[0], groups[1], errorIn(matrix));
   const asTold = united(weights.combined(heads, state.combine));
   const keyPlaces = shownKeys(asTold, keyAxis, state);
-  const dropped = range(asTold.columns).filter((key) => !keyPlaces.includes(key));
+  const kept = new Set(keyPlaces);
+  const dropped = range(asTold.columns).filter((key) => !kept.has(key));
   const scaled = state.rescale === "on" && dropped.length > 0 && !map; // a map has no row to fill
   const scaledOr = (/** @type {Matrix} */ matrix) =>
     scaled ? rescaled(matrix, keyPlaces, errorIn(matrix)) : matrix;
@@ -172,6 +174,7 @@ function sideOf(axis, indices) {
 
 /** @param {Matrix} whole @param {number[]} rows @param {number[]} columns @returns {Matrix} */
 function part(whole, rows, columns) {
+  if (isAll(rows, whole.rows) && isAll(columns, whole.columns)) return whole;
   const values = new Float32Array(rows.length * columns.length);
   rows.forEach((row, at) => {
     columns.forEach((column, across) => {
@@ -181,9 +184,15 @@ function part(whole, rows, columns) {
   return { rows: rows.length, columns: columns.length, values };
 }
 
+/** Tells whether these are all places, in order. @param {number[]} places @param {number} length */
+function isAll(places, length) {
+  return places.length === length && places.every((place, at) => place === at);
+}
+
 /** How many positions are not shown, and which share of all weight their cells hold.
  * @param {Matrix} base @param {number[]} rows @param {number[]} columns */
 function hiddenOf(base, rows, columns) {
+  if (rows.length === base.rows && columns.length === base.columns) return { queries: 0, keys: 0, share: 0 };
   const [shownRows, shownColumns] = [new Set(rows), new Set(columns)];
   let [hidden, all] = [0, 0];
   base.values.forEach((weight, index) => {

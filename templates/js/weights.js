@@ -1,7 +1,7 @@
 // @ts-check
 // The report's data: what the JSON scripts hold, read when it is first needed.
 import { bytesOfText, inflate } from "./bytes.js";
-import { errorOfWeight, weightOfCode } from "./codes.js";
+import { errorOfWeight, valuesOfCodes, weightOfCode } from "./codes.js";
 import { refined } from "./largest.js";
 import { errorOfValue, layerAt, mapAt, valuesOf } from "./maps.js";
 import { codesOf } from "./png.js";
@@ -29,6 +29,14 @@ import { codesOf } from "./png.js";
 /** @param {string} id @returns {any} */
 export function readJson(id) {
   return JSON.parse(document.getElementById(id)?.textContent ?? "null");
+}
+
+/** Wait until the browser has read the whole document: what it is reading has half its text. */
+export async function documentRead() {
+  if (document.readyState !== "loading") return;
+  await new Promise((resolve) => {
+    document.addEventListener("DOMContentLoaded", resolve, { once: true });
+  });
 }
 
 /** Read a run's heads. */
@@ -77,13 +85,13 @@ export class Weights {
       const size = rows * columns;
       return { rows, columns, values: values.subarray(head * size, (head + 1) * size) };
     }
-    const data = this.layer(layer).heads[head];
+    const { heads, largest } = await this.layer(layer);
+    const data = heads[head];
     if (map) return { rows, columns, values: await valuesOf(map, data, rows, columns) };
     const codes = await codesOf(bytesOfText(data), rows, columns);
     const levels = this.report.levels;
-    const largest = this.layer(layer).largest;
     if (largest) return refined(codes, rows, columns, levels, bytesOfText(largest[head]));
-    return { rows, columns, values: Float32Array.from(codes, (code) => weightOfCode(code, levels)) };
+    return { rows, columns, values: valuesOfCodes(codes, (code) => weightOfCode(code, levels)) };
   }
 
   /** All heads of a layer as one. @param {number} layer @returns {Promise<Matrix>} */
@@ -92,17 +100,21 @@ export class Weights {
     return this.combined(await Promise.all(heads.map((head) => this.matrix(layer, head))), "mean");
   }
 
-  /** How far the true weight can be from one that `matrix` gave.
-   * @param {number} weight @param {number} layer */
-  error(weight, layer) {
+  /** How far the true weight can be from one that `matrix` gave of a layer.
+   * @param {number} layer @returns {(weight: number) => number} */
+  errorsOf(layer) {
     const map = mapAt(this.report, layer);
-    if (map && !map.means) return errorOfValue(map, weight);
-    return this.report.exact ? 0 : errorOfWeight(weight, this.report.levels);
+    const { exact, levels } = this.report;
+    if (map && !map.means) return (weight) => errorOfValue(map, weight);
+    return exact ? () => 0 : (weight) => errorOfWeight(weight, levels);
   }
 
-  /** @param {number} layer @returns {PackedLayer} */
-  layer(layer) {
+  /** Every layer but the shown one stands behind the scripts, where it may not have come yet.
+   * @param {number} layer @returns {Promise<PackedLayer>} */
+  async layer(layer) {
+    if (layer !== this.report.shown.layer) await documentRead();
     const packed = this.packed.get(layer) ?? readJson(`layer-${layer}`);
+    if (!packed) throw new Error(`layer ${layer} is not in this file, which was cut off`);
     this.packed.set(layer, packed);
     return packed;
   }
@@ -111,11 +123,11 @@ export class Weights {
   async exactLayer(layer) {
     const kept = this.exact.get(layer);
     if (kept) return kept;
-    const bytes = await inflate(bytesOfText(this.layer(layer).exact ?? ""));
+    const { exact } = await this.layer(layer);
+    const bytes = await inflate(bytesOfText(exact ?? ""));
     const view = new DataView(bytes.buffer);
-    const values = Float32Array.from({ length: bytes.length / 4 }, (_, index) =>
-      view.getFloat32(index * 4, true),
-    );
+    const values = new Float32Array(bytes.length / 4);
+    for (let index = 0; index < values.length; index += 1) values[index] = view.getFloat32(index * 4, true);
     this.exact.set(layer, values);
     return values;
   }

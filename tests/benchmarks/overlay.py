@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import timm_beside_cpu_torch  # lies one folder up, as the next does
 from browser import ARGUMENTS, chromium
-from painted import REPEATS, opened
+from painted import REPEATS, opened, opening
 from playwright.sync_api import sync_playwright
 
 from attnreport import Attention, Axis, Position, Report, Run
@@ -125,8 +125,9 @@ def shown(browser, path: Path) -> tuple[list[float], list[float]]:
     """Return milliseconds until the view is ready, and milliseconds to another query."""
     ready, switches = [], []
     for _ in range(REPEATS):
-        page = opened(browser, f"{path.as_uri()}#view=overlay&query=0")
-        ready.append(page.evaluate("window.__ready"))
+        address = f"{path.as_uri()}#view=overlay&query=0"
+        ready.append(opening(browser, address)[1])
+        page = opened(browser, address)
         places = [(0.3, 0.4), (0.7, 0.2), (0.9, 0.9), (0.1, 0.6)]
         switches += [page.evaluate(_SWITCH, place) for place in places]
         page.close()

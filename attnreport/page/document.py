@@ -70,18 +70,18 @@ def document(
         "joined": joined,
         "palettes": {theme: hexadecimal(palette(theme)) for theme in THEMES},
         "inks": {theme: ink(theme) for theme in THEMES},
-        "shown": {"layer": layer, "head": head, **_opening(shown)},
+        "shown": {"layer": layer, "head": head, "query": _opening(shown)},
         "headColours": HEAD_COLOURS,
         "lite": _drawn(alike.lite, run),
         "charts": _drawn(alike.charts, run),
     }
 
 
-def _opening(shown: Attention) -> dict[str, Any]:
-    """Return the view that the page opens with, the picture where there is one, and who looks."""
+def _opening(shown: Attention) -> int | None:
+    """Return who looks when the page opens: where a picture is looked at, the first that asks."""
     if shown.keys.pictured:
-        return {"view": "overlay", "query": first_query(shown.queries)}
-    return {"view": "heatmap", "query": None}
+        return first_query(shown.queries)
+    return None
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

@@ -64,7 +64,9 @@ function showMeasure(report, { state, theme }) {
   }
   const measure = report.measures.find(({ name }) => name === state.sort);
   for (const id of ["tiles-label", "atLeast-label", "kept-words"]) element(id).hidden = !measure;
-  element("score-bar").hidden = !measure || state.tiles !== "chart";
+  const charted = Boolean(measure) && state.tiles === "chart";
+  element("score-bar").hidden = !charted;
+  element("score-mean").hidden = !charted || report.maps.every(({ means }) => !means);
   if (!measure) return;
   const span = spanOf(measure);
   const scores = measure.values.flat();

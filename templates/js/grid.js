@@ -1,6 +1,6 @@
 // @ts-check
 // Where each head stands in the overview, and the one picture made of all small ones.
-import { isKept, spanOf, valueText } from "./scores.js";
+import { isKept, meanOf, spanOf } from "./scores.js";
 
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
 /** @typedef {{layer: number, head: number, at: number, column: number, row: number,
@@ -21,8 +21,9 @@ const GAP = 1;
 export function arranged(report, { sort, tiles, atLeast }, across) {
   const measure = report.measures.find(({ name }) => name === sort);
   const heads = everyHead(report, measure, atLeast);
-  if (!measure) return layered(report, [...heads, ...means(report, heads.length)]);
-  if (tiles === "chart") return layered(report, heads);
+  if (!measure || tiles === "chart") {
+    return layered(report, [...heads, ...means(report, heads.length, measure, atLeast)]);
+  }
   return ranked(heads.filter(({ kept }) => kept), across);
 }
 
@@ -30,7 +31,7 @@ export function arranged(report, { sort, tiles, atLeast }, across) {
  * @param {number} atLeast @returns {Cell[]} */
 function everyHead(report, measure, atLeast) {
   let at = 0;
-  const span = measure && spanOf(measure);
+  const keptAt = filterOf(measure, atLeast);
   const valueOf = (/** @type {number} */ layer, /** @type {number} */ head) =>
     measure ? measure.values[layer][head] : null;
   return report.layers.flatMap(({ heads }, layer) =>
@@ -41,15 +42,26 @@ function everyHead(report, measure, atLeast) {
       column: head,
       row: layer,
       value: valueOf(layer, head),
-      kept: !span || isKept(valueOf(layer, head), span, atLeast),
+      kept: keptAt(valueOf(layer, head)),
     })),
   );
 }
 
-/** The mean of each layer's heads, behind them. @param {ReportDocument} report
- * @param {number} heads how many small pictures come before @returns {Cell[]} */
-function means({ layers, maps }, heads) {
+/** Tells which values the filter leaves. @param {import("./scores.js").Measure | undefined} measure
+ * @param {number} atLeast @returns {(value: number | null) => boolean} */
+function filterOf(measure, atLeast) {
+  const span = measure && spanOf(measure);
+  return (value) => !span || isKept(value, span, atLeast);
+}
+
+/** The mean of each layer's heads, behind them; its value is the mean of theirs.
+ * @param {ReportDocument} report @param {number} heads how many small pictures come before
+ * @param {import("./scores.js").Measure | undefined} measure @param {number} atLeast
+ * @returns {Cell[]} */
+function means({ layers, maps }, heads, measure, atLeast) {
   const column = Math.max(...layers.map((layer) => layer.heads));
+  const keptAt = filterOf(measure, atLeast);
+  const valueOf = (/** @type {number} */ layer) => (measure ? meanOf(measure.values[layer]) : null);
   return maps.flatMap((map, place) =>
     (map.means ?? []).map((row, head) => ({
       layer: layers.length + place,
@@ -57,8 +69,8 @@ function means({ layers, maps }, heads) {
       at: heads + row,
       column,
       row,
-      value: null,
-      kept: true,
+      value: valueOf(row),
+      kept: keptAt(valueOf(row)),
     })),
   );
 }

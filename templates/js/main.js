@@ -17,6 +17,7 @@ async function start() {
   for (const node of document.querySelectorAll("[data-with-script]")) {
     /** @type {HTMLElement} */ (node).hidden = false;
   }
+  placeHeads(window.matchMedia("(min-width: 1180px)"));
   const page = new Page(readJson("document"));
   await page.show();
   listenToControls(page);
@@ -30,6 +31,20 @@ async function start() {
   document.documentElement.dataset.ready = "true";
   await documentRead();
   element("cut-off").hidden = Boolean(document.getElementById("end"));
+}
+
+/** On a wide screen all heads stand left of the shown one (page.css), otherwise below it: whoever goes
+ * through the page by keyboard or ear meets both in the order in which they are seen.
+ * @param {MediaQueryList} wide */
+function placeHeads(wide) {
+  const desk = document.querySelector(".desk:not(.broad)");
+  const place = () => {
+    const heads = element("heads");
+    if (wide.matches) desk?.prepend(heads);
+    else desk?.append(heads);
+  };
+  place();
+  wide.addEventListener("change", place);
 }
 
 /** On a wide screen options stand open in one row; on a small one they are a tap away.

@@ -33,6 +33,7 @@ export class Page {
       single: "variants" in layer,
       queries: report.axes[layer.queries].labels.length,
       keys: report.axes[layer.keys].labels.length,
+      view: report.places[layer.keys] ? "overlay" : "heatmap", // where there is a picture, it is looked at first
     }));
     /** @type {Map<string, View>} */
     this.views = new Map();
@@ -49,12 +50,12 @@ export class Page {
   }
 
   stateOfAddress(hash = window.location.hash) {
-    const { layer, head, view, query } = this.report.shown;
+    const { layer, head, query } = this.report.shown;
     const choices = {
       views: Object.keys(VIEWS).filter((name) => name !== "overlay" || this.report.pictures.length),
       sorts: ["layer", ...this.report.measures.map(({ name }) => name)],
     };
-    return stateOfHash(hash, this.shapes, choices, { layer, heads: [head], view, query });
+    return stateOfHash(hash, this.shapes, choices, { layer, heads: [head], query });
   }
 
   /** Draw the state. */
@@ -171,7 +172,7 @@ export class Page {
 
   /** The address that leads back to what is shown. */
   hash() {
-    return hashOfState(this.state, this.report.layers.length, this.report.shown.view);
+    return hashOfState(this.state, this.report.layers.length, this.shapes[this.state.layer].view);
   }
 
   /** Keep what is shown in the address, so that a link leads back to it. */

@@ -13,6 +13,12 @@ export function spanOf({ range: [least, most], values }) {
   return { low, high: most ?? Math.max(low, ...known) };
 }
 
+/** The mean of those that are known. @param {(number | null)[]} values */
+export function meanOf(values) {
+  const known = /** @type {number[]} */ (values.filter((value) => value !== null));
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
+
 /** The value at a place of the filter. @param {Span} span @param {number} least in hundredths */
 export function valueAt({ low, high }, least) {
   return low + ((high - low) * least) / 100;

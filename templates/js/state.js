@@ -17,8 +17,9 @@ import { RANGES, SCALES } from "./scale.js";
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
  * the place on the √ scale, in hundredths, of the smallest weight that becomes a line; `atLeast` how
  * far up its measure, in hundredths, a head must reach to stay in the overview */
-/** @typedef {{heads: number, single?: boolean, queries: number, keys: number}} Shape of one layer;
- *   of a `single` one only one head at a time makes sense */
+/** @typedef {{heads: number, single?: boolean, queries: number, keys: number, view?: string}} Shape of
+ *   one layer; of a `single` one only one head at a time makes sense, `view` is the one that it is first
+ *   shown in */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
  *   plain: any}} Field how one part of the state stands in the address, and what it is if it does not */
 
@@ -57,8 +58,8 @@ const FIELDS = {
 /**
  * @param {string} hash @param {Shape[]} shapes
  * @param {{views: string[], sorts: string[]}} choices
- * @param {{layer: number, heads: number[], view: string, query: number | null}} otherwise what is
- *   shown where an address does not say; its query belongs to its layer
+ * @param {{layer: number, heads: number[], query: number | null}} otherwise what is shown where an
+ *   address does not say; its query belongs to its layer
  * @returns {State}
  */
 export function stateOfHash(hash, shapes, choices, otherwise) {
@@ -72,7 +73,7 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
   const state = /** @type {any} */ ({
     layer,
     heads: within(heads ?? otherwise.heads, shape),
-    view: choices.views.find((name) => name === given.get("view")) ?? otherwise.view,
+    view: choices.views.find((name) => name === given.get("view")) ?? shape.view ?? choices.views[0],
     sort: choices.sorts.find((name) => name === given.get("sort")) ?? choices.sorts[0],
   });
   for (const [name, { read, plain }] of Object.entries(FIELDS)) {

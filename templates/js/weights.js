@@ -19,7 +19,7 @@ import { codesOf } from "./png.js";
  *   exact: boolean, levels: number, refined: boolean, joined: number, palettes: Record<string, string>,
  *   signedPalettes: Record<string, string> | null, inks: Record<string, string>,
  *   lite: Record<string, object>,
- *   shown: {layer: number, head: number, view: string, query: number | null}, charts: Record<string, object>,
+ *   shown: {layer: number, head: number, query: number | null}, charts: Record<string, object>,
  *   headColours: Record<string, string[]>}} ReportDocument */
 /** @typedef {{heads: string[], exact: string | null, largest: string[] | null}} PackedLayer */
 /** @typedef {{rows: number, columns: number, values: Float32Array, sure?: Uint8Array,

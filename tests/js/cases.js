@@ -32,7 +32,7 @@ const SHAPES = [
 ];
 const CHOICES = { views: ["heatmap", "text"], sorts: ["layer", "entropy"] };
 /** @param {string} hash */
-const state = (hash) => stateOfHash(hash, SHAPES, CHOICES, { layer: 0, heads: [1], view: "heatmap", query: null });
+const state = (hash) => stateOfHash(hash, SHAPES, CHOICES, { layer: 0, heads: [1], query: null });
 
 /** @type {Record<string, () => void | Promise<void>>} */
 export const CASES = {
@@ -187,12 +187,12 @@ export const CASES = {
   },
   "of a map one variant at a time is shown": () => {
     const shapes = [...SHAPES, { heads: 3, single: true, queries: 3, keys: 4 }];
-    const shown = stateOfHash("#map=0&head=1,2", shapes, CHOICES, { layer: 0, heads: [1], view: "heatmap", query: null });
+    const shown = stateOfHash("#map=0&head=1,2", shapes, CHOICES, { layer: 0, heads: [1], query: null });
     same([shown.layer, shown.heads], [2, [1]]);
     same(hashOfState(shown, 2), "#map=0&head=1");
     same(fitted({ ...shown, heads: [0, 2] }, shapes[2]).heads, [0]);
     for (const hash of ["#layer=2", "#map=1", "#map=x"]) {
-      same(stateOfHash(hash, shapes, CHOICES, { layer: 0, heads: [1], view: "heatmap", query: null }).layer, 0);
+      same(stateOfHash(hash, shapes, CHOICES, { layer: 0, heads: [1], query: null }).layer, 0);
     }
   },
   "an empty address shows the plain state": () => {
@@ -213,6 +213,11 @@ export const CASES = {
     for (const hash of ["#layer=2", "#layer=-1", "#layer=0x1", "#layer= 1", "#layer=1e0", "#%%%"]) {
       same(state(hash).layer, 0);
     }
+    const pictured = [{ ...SHAPES[0], view: "text" }, SHAPES[1]];
+    const opened = (/** @type {string} */ hash) => stateOfHash(hash, pictured, CHOICES, { layer: 0, heads: [1], query: 2 });
+    same([opened("").view, opened("#layer=1").view, opened("#view=heatmap").view], ["text", "heatmap", "heatmap"]);
+    same([opened("").query, opened("#layer=0").query], [2, null]);
+    same(hashOfState(opened(""), 2, "text"), "#layer=0&head=1&query=2");
     for (const hash of ["#view=constructor", "#view=__proto__", "#view=", "#view=Heatmap"]) {
       same(state(hash).view, "heatmap");
     }

@@ -24,7 +24,7 @@ FRAGMENTS = {
     "contour lines": "#layer=0&view=overlay&mode=contours&query=3",
     "side by side": "#layer=0&view=overlay&mode=beside&query=3",
     "each head": "#layer=0&view=overlay&mode=heads&head=0,1,2",
-    "joined map": "#map=0",
+    "joined map": "#map=0&view=heatmap",
     "sorted pictures": SCORES,
     "chart of scores": f"{SCORES}&tiles=chart&atLeast=10",
 }

@@ -74,6 +74,22 @@ def test_tab_reaches_every_control_in_the_order_of_reading(view, page_of):
     assert disordered == []
 
 
+def test_tab_goes_from_column_to_column_where_there_are_two(page_of):
+    page = page_of(every_run(), viewport={"width": 1440, "height": 900})
+    stops = stops_of(page)
+    left = [
+        stop["x"] + stop["width"] < page.locator("#stage").bounding_box()["x"] for stop in stops
+    ]
+    assert left.count(True) >= 2
+    assert left.index(False) == left.count(True)  # all of the left column first
+    # On a narrower screen the shown head comes first, which is what the page is about.
+    page.set_viewport_size(_ONE_COLUMN)
+    names = [stop["name"] for stop in stops_of(page)]
+    assert names.index("sort-select") > names.index("take-link")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert [stop["name"] for stop in stops_of(page)] == [stop["name"] for stop in stops]
+
+
 def test_tab_leaves_the_page_at_its_end(page_of):
     page = page_of(every_run())
     stops = stops_of(page)

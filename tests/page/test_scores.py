@@ -40,6 +40,8 @@ def test_every_head_has_the_colour_of_its_score(theme, page_of):
     page.wait_for_timeout(200)
     drawn = chart_of(page)
     scores = run.measure("previous_token").array
+    # Behind every layer's heads stands their mean.
+    scores = np.column_stack([scores, scores.mean(axis=1)])
     assert drawn.shape[:2] == scores.shape
     for place, score in np.ndenumerate(scores):
         code = round(float(score) * 253)
@@ -47,7 +49,13 @@ def test_every_head_has_the_colour_of_its_score(theme, page_of):
         assert np.abs(drawn[place][:3] - list(wanted)).max() <= 6, place
         assert drawn[place][3] == 255
     texts = page.locator("#overview-live svg").text_content()
-    assert f"{scores[1, 1]:.2f}".removeprefix("0") in texts
+    for score in (scores[1, 1], scores[1, -1]):
+        assert f"{score:.2f}".removeprefix("0") in texts
+    box = page.locator("#overview-live svg image").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
+    expect(page.locator("#shown-title")).to_have_text(
+        f"Mean of the heads (layer: {len(run.attentions) - 1})"
+    )
 
 
 def test_the_filter_leaves_out_smaller_scores_and_says_how_many(page_of):
@@ -58,7 +66,8 @@ def test_the_filter_leaves_out_smaller_scores_and_says_how_many(page_of):
     assert 0 < kept < scores.size
     page = page_of(run, fragment=f"#sort=previous_token&tiles=chart&atLeast={bound}")
     expect(page.locator("#kept-words")).to_have_text(f"{kept} of {scores.size} heads")
-    assert (chart_of(page)[..., 3] == 255).tolist() == (scores >= bound / 100).tolist()
+    with_means = np.column_stack([scores, scores.mean(axis=1)])
+    assert (chart_of(page)[..., 3] == 255).tolist() == (with_means >= bound / 100).tolist()
     page.select_option("#tiles-select", "sorted")
     expect(page.locator("#overview-live .mark-text.role-mark text")).to_have_count(kept)
     page.locator("#atLeast").fill("0")

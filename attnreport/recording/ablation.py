@@ -26,7 +26,7 @@ from attnreport.axis import Axis
 from attnreport.pixels import Pixels
 from attnreport.recording.fastpath import unseen_by_fast_paths
 from attnreport.recording.found import Found, Mixed
-from attnreport.recording.kernels import kernels_seen_by
+from attnreport.recording.kernels import KERNELS
 from attnreport.recording.marking import shares_memory
 from attnreport.recording.places import Pieces
 from attnreport.recording.selection import Selection
@@ -164,7 +164,7 @@ class Trial:
         """
         watch = _Without(self, place)
         with torch.no_grad(), _fused_paths_closed(), unseen_by_fast_paths(Watch):
-            with kernels_seen_by(watch), watch:
+            with KERNELS.by(watch), watch:
                 output = self.call()
             if watch.done or place is None:
                 return float(self.number(output)), ""

@@ -14,7 +14,7 @@ import torch
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.found import Found, Mixed
-from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.layout import Layout
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, normalise, scores_of, to_host
@@ -43,7 +43,7 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
     name = watch.wanted(_CALL)
     if name is None:
         return
-    layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
     if isinstance(layout, str):
         watch.miss(_CALL, layout)
         return
@@ -68,18 +68,20 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         dtype=str(query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=list(layout.reasons),
+        copies=layout.copies,
     )
     watch.keep(found)
     watch.attended(found, Mixed(layout.pick(real), real, layout.pick(value), weights, value))
 
 
 def _places(scores: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, ...]:
-    """Return the indices that the functions get: batch, heads, queries, keys."""
-    heads, queries, keys = scores.shape
-    device = scores.device
+    """Return the indices that the functions get: batch and head of each matrix, queries, keys."""
+    rows, queries, keys = scores.shape
+    device, heads = scores.device, rows // layout.copies
+    row = torch.arange(rows, device=device)
     return (
-        torch.tensor(layout.start, device=device),
-        torch.arange(heads, device=device),
+        layout.start + row // heads,
+        row % heads,
         torch.arange(queries, device=device),
         torch.arange(keys, device=device),
     )
@@ -90,7 +92,7 @@ def _over_grid(function: Callable[..., torch.Tensor], buffers: int, *, scored: b
     for batch, head, query, key in (
         (None, None, None, 0),
         (None, None, 0, None),
-        (None, 0, None, None),
+        (0, 0, None, None),
     ):
         places = (batch, head, query, key, *(None,) * buffers)
         function = torch.vmap(function, in_dims=(0, *places) if scored else places)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
+from attnreport.recording.generation import Generation
 from attnreport.recording.laying import Part
 from attnreport.recording.parts import Partial
 from attnreport.recording.reducing import Reduction
@@ -48,6 +49,10 @@ class Found:
         key_axis: the same of the columns.
         channels: whether queries and keys are the channels of each head, not positions.
         partial: which rows these are, where other parts of the same attention may come.
+        copies: how many times each head is there, once for each row that the example has in a
+            generation; which of them was returned is known when it ends.
+        generation: which one it is of, where it is of one.
+        step: how many calls its module had in the generation before this one.
     """
 
     name: str
@@ -74,6 +79,9 @@ class Found:
     key_axis: Axis | None = None
     channels: bool = False
     partial: Partial | None = None
+    copies: int = 1
+    generation: Generation | None = None
+    step: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,6 +90,14 @@ class Found:
             return self.reduction.shape
         heads, rows, keys = self.weights.shape
         return heads, rows if self.length is None else self.length, keys
+
+    def choose_heads(self, heads: list[int]) -> None:
+        """Keep these heads alone, of every copy."""
+        count = len(self.weights) // self.copies
+        places = [copy * count + head for copy in range(self.copies) for head in heads]
+        self.heads = heads
+        self.weights = self.weights[places]
+        self.sink = None if self.sink is None else self.sink[places]
 
     def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return of ``(…, query, key)`` the rows that are kept."""

@@ -8,12 +8,10 @@ nothing else of transformers; does not import it.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +19,8 @@ import torch
 
 from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.found import Found, Mixed
-from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.hearing import Hearing
+from attnreport.recording.layout import Layout
 from attnreport.recording.registry import name_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
@@ -37,32 +36,6 @@ from attnreport.recording.weights import (
 # The order in which every attention function of transformers takes them.
 _NAMES = ("module", "query", "key", "value", "attention_mask")
 
-_lock = threading.Lock()
-_watches: list[Watch] = []
-_original: Any = None
-
-
-@contextlib.contextmanager
-def kernels_seen_by(watch: Watch) -> Iterator[None]:
-    """Let this watch see what attention functions of transformers are called with."""
-    interface = _interface()
-    if interface is None:
-        yield
-        return
-    global _original  # noqa: PLW0603 - it is the interpreter that is changed
-    with _lock:
-        if not _watches:
-            _original = interface.get_interface
-            interface.get_interface = _wrapping(_original)
-        _watches.append(watch)
-    try:
-        yield
-    finally:
-        with _lock:
-            _watches.remove(watch)
-            if not _watches:
-                interface.get_interface = _original
-
 
 def _interface() -> Any:
     """Return transformers' class of interfaces, if transformers is there at all."""
@@ -70,12 +43,11 @@ def _interface() -> Any:
     return getattr(module, "AttentionInterface", None)
 
 
-def _wrapping(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapping(original: Callable[..., Any], hearing: Hearing) -> Callable[..., Any]:
     @functools.wraps(original)
     def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
         function = original(self, *args, **kwargs)
-        own = threading.get_ident()
-        watches = [watch for watch in tuple(_watches) if watch.thread == own]
+        watches = hearing.watches()
         return _watched(function, watches) if watches else function
 
     return get_interface
@@ -105,6 +77,10 @@ def _streams(watch: Watch, given: dict[str, Any]) -> tuple[Stream | None, Stream
     return watch.streams.of(query), watch.streams.of(key)
 
 
+# While it runs, a watch sees what attention functions of transformers are called with.
+KERNELS = Hearing(_interface, "get_interface", _wrapping)
+
+
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """Hold one call of an attention function: its arguments by name, and what it returned."""
@@ -129,7 +105,7 @@ def _record(watch: Watch, seen: _Seen) -> None:
     if any(not isinstance(x, torch.Tensor) or x.dim() != 4 for x in (query, key, value, output)):
         watch.miss(seen.name, "its arguments are not (batch, head, position, width)")
         return
-    layout = layout_of((*query.shape[:-1], key.shape[-2]), seen.queries, watch.example)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), seen.queries)
     if isinstance(layout, str):
         watch.miss(seen.name, layout)
         return
@@ -148,6 +124,7 @@ def _record(watch: Watch, seen: _Seen) -> None:
         dtype=str(query.dtype).removeprefix("torch."),
         residual=None if dropout else residual,
         reasons=[*layout.reasons, "computed from what its kernel was called with"],
+        copies=layout.copies,
     )
     if dropout:
         found.reasons.append(before_dropout(dropout))
@@ -172,7 +149,8 @@ def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:
     scores = _masked(scores, given, layout)
     sinks = given.get("s_aux")
     if sinks is not None:
-        column = sinks.to(scores.dtype).view(-1, 1, 1).expand(-1, scores.shape[1], 1)
+        each = sinks.to(scores.dtype).repeat(layout.copies)
+        column = each.view(-1, 1, 1).expand(-1, scores.shape[1], 1)
         scores = torch.cat([scores, column], dim=-1)
     return normalise(scores, may_be_blind=True)
 

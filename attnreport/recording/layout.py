@@ -22,11 +22,14 @@ class Layout:
         start: first row of the example on the first dimension.
         length: how many rows; None where there is no batch dimension at all.
         reasons: what had to be assumed, for the ledger.
+        copies: how many times the example is among these rows, e.g. once for each beam; the heads
+            of the first copy come first.
     """
 
     start: int
     length: int | None
     reasons: tuple[str, ...] = ()
+    copies: int = 1
 
     def pick(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the example's part, every leading dimension in one."""
@@ -35,6 +38,34 @@ class Layout:
             start = 0 if tensor.shape[0] == 1 else self.start
             tensor = tensor[start : start + self.length]
         return tensor.reshape(math.prod(tensor.shape[:-2]), *tensor.shape[-2:])
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Say that each example of a batch has several rows: the beams of a search, or samples.
+
+    Attributes:
+        batch: how many examples.
+        copies: how many rows each of them has, one after the other.
+    """
+
+    batch: int
+    copies: int
+
+    def layout(self, shape: Sequence[int], stream: Stream | None, example: int) -> Layout | str:
+        """Return how to pick all rows of an example, or why not; arguments as in ``layout_of``."""
+        if len(shape) < 3 or (stream is not None and stream.of_pictures):
+            return layout_of(shape, stream, example)
+        first, *rest = shape[:-2]
+        rows = self.batch * self.copies
+        if rest and first in (1, self.batch):
+            return layout_of(shape, stream, example)
+        if first % rows or (rest and first != rows):
+            return f"the first dimension is {first}, the rows of the generation are {rows}"
+        if example >= self.batch:
+            return f"example {example} was asked for, the batch has {self.batch}"
+        each = self.copies * (first // rows)
+        return Layout(example * each, each, copies=self.copies)
 
 
 def layout_of(shape: Sequence[int], stream: Stream | None, example: int) -> Layout | str:

@@ -19,3 +19,5 @@ def embedding(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> 
     ids = [tensor for tensor in tensors if not tensor.is_floating_point()]
     if floats and ids:
         watch.streams.assign(output, watch.streams.look_up(ids[0], floats[0]))
+        if watch.generation is not None:
+            watch.generation.read(ids[0])

@@ -61,6 +61,10 @@ class Names:
             return path
         return None
 
+    def has(self, module: object) -> bool:
+        """Tell whether this is the model or one of its modules."""
+        return id(module) in self._paths
+
     def module(self, path: str) -> torch.nn.Module:
         """Return the module with this path."""
         module: torch.nn.Module = self._modules[path]

@@ -16,7 +16,7 @@ from attnreport.recording.channels import over_channels
 from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, await_gradient
-from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
+from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.linear import WHY, is_linear
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
@@ -120,6 +120,7 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         channels=shown.shape[-2] == shown.shape[-1]
         and over_channels(watch.streams, product.source, product.align),
         partial=partial,
+        copies=layout.copies,
     )
     _judge_rows(found, followed, sums)
     watch.keep(found)
@@ -137,7 +138,7 @@ def _arrangement(
     """Return how to pick the example, and which rows these are; no layout where all is done."""
     origin, queries = followed.origin, watch.streams.of(_rows(product).tensor)
     shape = (*product.output.shape[:-1], product.weights.shape[-1])
-    layout = layout_of(shape, queries, watch.example)
+    layout = watch.layout(shape, queries)
     if _may_be_pieces(watch, followed, product, layout, queries):
         pieces = _pieces(watch, product, queries)
         rows = None if pieces is None else some_rows(pieces)

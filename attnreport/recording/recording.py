@@ -27,8 +27,9 @@ from attnreport.recording import (  # noqa: F401 - each registers what it reads
 )
 from attnreport.recording.assemble import assemble
 from attnreport.recording.fastpath import unseen_by_fast_paths
+from attnreport.recording.generating import GENERATIONS
 from attnreport.recording.gradients import send_back
-from attnreport.recording.kernels import kernels_seen_by
+from attnreport.recording.kernels import KERNELS
 from attnreport.recording.memory import MAX_MEMORY
 from attnreport.recording.origin import complete
 from attnreport.recording.selection import Selection
@@ -124,7 +125,8 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
             labels of its positions, e.g. ``Call.axes``; or ``Pixels`` for a tensor that holds a
             picture: then every layer's positions get the boxes that they were made of. Without
             them positions are numbered.
-        example: which example of a batch to keep, from 0.
+        example: which example of a batch to keep, from 0; where ``generate`` returns several
+            sequences for each, which of all it returns.
         gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
         values: whether ``Attention.value_norms`` are wanted: how long the vectors are that the
             weights are multiplied by. Takes about as long again as the layers' projections.
@@ -160,7 +162,8 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
     with contextlib.ExitStack() as stack:
         notes = _run_compiled_parts_eagerly(model, stack)
         stack.enter_context(unseen_by_fast_paths(Watch))
-        stack.enter_context(kernels_seen_by(watch))
+        stack.enter_context(KERNELS.by(watch))
+        stack.enter_context(GENERATIONS.by(watch))
         stack.callback(watch.release)
         stack.enter_context(watch)
         yield Recording(model, watch, notes)

@@ -17,7 +17,7 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.channels import over_channels
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import await_gradient, through_values
-from attnreport.recording.layout import Layout, heads_or_why_not, layout_of
+from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.registry import recorder
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
@@ -51,7 +51,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     name = watch.wanted(_CALL)
     if name is None:
         return
-    layout = layout_of((*query.shape[:-1], key.shape[-2]), queries, watch.example)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
     if isinstance(layout, str) or query.dim() > 4:
         given = _Given(query, key, value, output, attn_mask, scale, is_causal)
         if not dropout_p and _record_pieces(watch, name, given, queries):
@@ -82,6 +82,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         query_axis=watch.axis_along(query, layout.pick),
         key_axis=watch.axis_along(key, layout.pick),
         channels=query.shape[-2] == key.shape[-2] and over_channels(watch.streams, value),
+        copies=layout.copies,
     )
     watch.keep(found)
     heads = real.reshape(*weights.shape[:2], real.shape[-1])

@@ -15,6 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.recording.laying import Part
+from attnreport.recording.returned import (
+    accepted,
+    is_returned,
+    of_returned,
+    of_whole_calls,
+    told_apart,
+    without_rejected,
+)
 from attnreport.recording.sending import put_together
 from attnreport.run import LedgerEntry, ValueNorms
 
@@ -26,28 +34,56 @@ Floats = NDArray[np.float32]
 
 def stitch(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
     """Return what was seen, with the steps of each generation as one, at the first step's place."""
+    seen = of_whole_calls(seen)
     calls: dict[tuple[object, ...], list[int]] = {}
     for place, found in enumerate(seen):
         if isinstance(found, LedgerEntry) or found.reduction is not None:
             continue
         if found.query_part is None:
-            calls.setdefault((found.name, found.queries, found.keys), []).append(place)
+            key = (found.name, found.queries, found.keys, found.generation)
+            calls.setdefault(key, []).append(place)
     stitched: dict[int, Found] = {}
     gone: set[int] = set()
-    steps: set[tuple[object, tuple[int, ...]]] = set()
+    steps: dict[tuple[object, ...], list[int] | None] = {}
     # Self-attention tells what is a generation; cross-attention has the same keys at every step.
     for own in (True, False):
-        for (_, queries, keys), places in calls.items():
-            if (queries is keys) is not own or len(places) < 2:
+        for (_, queries, keys, generation), places in calls.items():
+            if (queries is keys) is not own:
                 continue
             group = [found for x in places if not isinstance(found := seen[x], LedgerEntry)]
-            lengths = (queries, tuple(each.shape[1] for each in group))
-            joined = _own(group) if own else _cross(group) if lengths in steps else None
+            lengths = (queries, generation, *(each.shape[1] for each in group))
+            joined = _together(group, lengths, steps)
             if joined is not None:
-                steps.add(lengths)
                 stitched[places[0]] = joined
                 gone.update(places[1:])
-    return [stitched.get(x, found) for x, found in enumerate(seen) if x not in gone]
+    return [told_apart(stitched.get(x, found)) for x, found in enumerate(seen) if x not in gone]
+
+
+def _together(
+    calls: Sequence[Found],
+    lengths: tuple[object, ...],
+    steps: dict[tuple[object, ...], list[int] | None],
+) -> Found | None:
+    """Return the calls of one module as one, or None where they are no steps of a generation.
+
+    Args:
+        calls: with the same queries and keys.
+        lengths: what tells the steps of one generation from other calls.
+        steps: of each generation's self-attention which rows were kept of each step; grows.
+    """
+    own = calls[0].queries is calls[0].keys
+    if not own and lengths not in steps:
+        return None
+    group = of_returned(calls)
+    kept = accepted(group) if own and len(calls) > 1 else steps.get(lengths)
+    if kept is not None:
+        group = without_rejected(group, kept)
+    joined = group[0] if len(group) == 1 else _own(group) if own else _cross(group)
+    if joined is None or (len(calls) > 1 and own and not is_returned(group, joined.shape[2])):
+        return None
+    if own:
+        steps[lengths] = kept
+    return joined
 
 
 def _own(group: Sequence[Found]) -> Found | None:
@@ -69,8 +105,17 @@ def _own(group: Sequence[Found]) -> Found | None:
     for start, part in rows:
         weights[:, row : row + part.shape[1], start : start + part.shape[2]] = part
         row += part.shape[1]
-    prompt, starts = int(ends[0]), [start for start, _ in rows]
+    prompt, starts = _prompt(group[0], int(ends[0]), total), [start for start, _ in rows]
     return _joined(group, weights, Part(first, total, prompt), Part(0, total, prompt), starts)
+
+
+def _prompt(first: Found, end: int, total: int) -> int:
+    """Return how many positions were there before the model went on.
+
+    Proposed tokens may be in the first call too, and a long prompt may come in several.
+    """
+    known = None if first.generation is None else first.generation.prompt
+    return end if known is None or known > total else known
 
 
 def _first_row(shapes: Sequence[tuple[int, ...]]) -> int:

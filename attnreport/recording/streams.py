@@ -56,6 +56,11 @@ class Stream:
         self.batch = batch
         self.length = length
 
+    @property
+    def of_pictures(self) -> bool:
+        """Tell whether it is a picture or a sound: its shape tells the batch, and it is no text."""
+        return self.pictured or (self.rank is Rank.FLOATS and self.batch is not None)
+
 
 class Tag:
     """Hold what is known of one tensor while it lives."""

@@ -7,8 +7,9 @@ attention: that is what the recorders are for.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from attnreport.recording import following
 from attnreport.recording.apart import without_modes
 from attnreport.recording.exported import torch_function_of
 from attnreport.recording.found import Found, Mixed
+from attnreport.recording.generation import Generation
+from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
 from attnreport.recording.places import Pieces
@@ -53,6 +56,7 @@ class Watch(TorchFunctionMode):
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
         laid: modules whose attention was laid on its sequence, in pieces.
         returned: what the call that is being recorded returned to the model.
+        generation: the one that runs now.
     """
 
     def __init__(  # noqa: PLR0913 - what is kept has defaults
@@ -86,6 +90,7 @@ class Watch(TorchFunctionMode):
         self.origins: list[following.Origin] = []
         self.outside = 0
         self.returned: Any = None
+        self.generation: Generation | None = None
 
     def __torch_function__(
         self,
@@ -199,12 +204,30 @@ class Watch(TorchFunctionMode):
         tag = None if owner is None else self.streams.tag(owner)
         if tag is not None and tag.executed is not None:
             name = tag.executed
+        if self.generation is not None:
+            self.generation.called(name)
         if self.selection.wants(name):
             return name
         if name not in self._unwanted:
             self._unwanted.add(name)
             self.found.append(LedgerEntry(name, call, None, "it was not selected"))
         return None
+
+    @contextlib.contextmanager
+    def during(self, generation: Generation) -> Iterator[None]:
+        """Know that a generation runs; one may run inside another."""
+        before = self.generation, self.example
+        self.generation, self.example = generation, generation.example
+        try:
+            yield
+        finally:
+            self.generation, self.example = before
+
+    def layout(self, shape: Sequence[int], stream: Stream | None) -> Layout | str:
+        """Return where the wanted example is; arguments as in ``layout_of``."""
+        if self.generation is None:
+            return layout_of(shape, stream, self.example)
+        return self.generation.layout(shape, stream)
 
     def axis_along(
         self, tensor: torch.Tensor, pick: Callable[[torch.Tensor], torch.Tensor]
@@ -224,17 +247,19 @@ class Watch(TorchFunctionMode):
 
     def keep(self, found: Found) -> None:
         """Take what a recorder found, or the heads of it that are selected."""
-        heads = self.selection.heads_of(len(found.weights))
+        found.generation = self.generation
+        if self.generation is not None:
+            found.step = self.generation.step(found.name)
+        count = len(found.weights) // found.copies
+        heads = self.selection.heads_of(count)
         if heads is not None and not heads:
-            reason = f"it has {len(found.weights)} heads, of which none was selected"
+            reason = f"it has {count} heads, of which none was selected"
             self.found.append(LedgerEntry(found.name, found.call, None, reason))
             return
         if heads is not None:
             words = ", ".join(map(str, heads))
-            found.reasons.append(f"heads {words} of {len(found.weights)} were selected")
-            found.heads = heads
-            found.weights = found.weights[heads]
-            found.sink = None if found.sink is None else found.sink[heads]
+            found.reasons.append(f"heads {words} of {count} were selected")
+            found.choose_heads(heads)
         length = found.weights.shape[1]
         # A single row may be a step of a generation: which one is known when all are put together.
         # So it is of a part: its rows are cut when it is whole.
@@ -254,7 +279,9 @@ class Watch(TorchFunctionMode):
 
     def attended(self, found: Found, mixed: Mixed) -> None:
         """Hear what each head returned, before the model goes on with it."""
-        if self.projections is not None:
+        if found.copies > 1:
+            found.unweighed = "the values of several beams or samples are not followed"
+        elif self.projections is not None:
             self.projections.begin(found, mixed)
 
     def attended_in_windows(self, found: Found, windows: torch.Tensor, pieces: Pieces) -> None:

@@ -9,10 +9,9 @@ nothing else of transformers; does not import it.
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,19 +21,21 @@ from attnreport.recording.found import Found, Mixed
 from attnreport.recording.hearing import Hearing
 from attnreport.recording.layout import Layout
 from attnreport.recording.registry import name_of
+from attnreport.recording.rules import FROM_OPERANDS, Places, Rules, packed
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import (
     before_dropout,
     distance,
     mix,
-    normalise,
-    scores_of,
     to_host,
 )
 
 # The order in which every attention function of transformers takes them.
 _NAMES = ("module", "query", "key", "value", "attention_mask")
+# Where packed sequences begin; it takes all four to be told so.
+_STARTS = ("cu_seq_lens_q", "cu_seq_lens_k")
+_LONGEST = ("max_length_q", "max_length_k")
 
 
 def _interface() -> Any:
@@ -111,7 +112,8 @@ def _record(watch: Watch, seen: _Seen) -> None:
         return
     keys = key.shape[-2]
     with quietly(query):
-        weights = _weights(seen.given, layout)
+        rules = _rules(seen.given, layout)
+        weights = rules.weights(layout.pick(query), layout.pick(key))
         mixed = mix(weights[..., :keys], layout.pick(value))
         residual = distance(mixed, layout.pick(output.transpose(1, 2)))
     dropout = seen.given.get("dropout") or 0.0
@@ -123,7 +125,7 @@ def _record(watch: Watch, seen: _Seen) -> None:
         keys=seen.keys,
         dtype=str(query.dtype).removeprefix("torch."),
         residual=None if dropout else residual,
-        reasons=[*layout.reasons, "computed from what its kernel was called with"],
+        reasons=[*layout.reasons, FROM_OPERANDS, *rules.reasons],
         copies=layout.copies,
     )
     if dropout:
@@ -136,47 +138,64 @@ def _record(watch: Watch, seen: _Seen) -> None:
     watch.attended(found, Mixed(heads, output, values, own, value, exact=not dropout))
 
 
-def _weights(given: dict[str, Any], layout: Layout) -> torch.Tensor:
-    """Return ``(head, query, key)``, and a column for the sink where there is one."""
-    query = given["query"]
-    scores = scores_of(layout.pick(query), layout.pick(given["key"]), given.get("scaling"))
-    softcap = given.get("softcap")
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    bias = given.get("position_bias")
-    if bias is not None:
-        scores = scores + layout.pick(bias.expand(query.shape[0], *bias.shape[1:]))
-    scores = _masked(scores, given, layout)
-    sinks = given.get("s_aux")
-    if sinks is not None:
-        each = sinks.to(scores.dtype).repeat(layout.copies)
-        column = each.view(-1, 1, 1).expand(-1, scores.shape[1], 1)
-        scores = torch.cat([scores, column], dim=-1)
-    return normalise(scores, may_be_blind=True)
+def _rules(given: dict[str, Any], layout: Layout) -> Rules:
+    """Return what the function was told, of the rows of one example."""
+    query, sinks, bias = given["query"], given.get("s_aux"), given.get("position_bias")
+    rules = Rules(
+        scale=given.get("scaling"),
+        softcap=given.get("softcap"),
+        bias=None if bias is None else layout.pick(bias.expand(len(query), *bias.shape[1:])),
+        sinks=None if sinks is None else sinks.repeat(layout.copies),
+    )
+    mask = given.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 4:
+        return _rules_instead(rules, given, layout)
+    own = layout.pick(mask.expand(len(query), *mask.shape[1:]))[..., : given["key"].shape[-2]]
+    if own.dtype == torch.bool:
+        return replace(rules, allowed=own)
+    return replace(rules, bias=own if rules.bias is None else rules.bias + own)
 
 
-def _masked(scores: torch.Tensor, given: dict[str, Any], layout: Layout) -> torch.Tensor:
-    """Apply the mask, or where there is none that says it all, the rules it stands for."""
-    mask, batch = given.get("attention_mask"), given["query"].shape[0]
-    _, queries, keys = scores.shape
-    if isinstance(mask, torch.Tensor) and mask.dim() == 4:
-        own = layout.pick(mask.expand(batch, *mask.shape[1:]))[..., :keys]
-        if own.dtype == torch.bool:
-            return scores.masked_fill(~own, -math.inf)
-        return scores + own.to(scores.dtype)
-    # The queries are the last positions of the keys.
-    rows = torch.arange(keys - queries, keys, device=scores.device).unsqueeze(-1)
-    columns = torch.arange(keys, device=scores.device)
-    allowed = torch.ones(queries, keys, dtype=torch.bool, device=scores.device)
+def _rules_instead(rules: Rules, given: dict[str, Any], layout: Layout) -> Rules:
+    """Add what a mask stands for where there is none that says it all."""
+    mask, queries, keys = (
+        given.get("attention_mask"),
+        given["query"].shape[-2],
+        given["key"].shape[-2],
+    )
+    allowed = None
     if isinstance(mask, torch.Tensor) and mask.dim() == 2:
         # (batch, key), true where there is no padding, which neither asks nor answers.
         real = mask[layout.start, :keys].bool()
-        allowed &= real & real[-queries:].unsqueeze(-1)
-    causal = given.get("is_causal")
+        allowed = real & real[-queries:].unsqueeze(-1)
+    causal, window = given.get("is_causal"), given.get("sliding_window")
     if causal is None:
         causal = getattr(given.get("module"), "is_causal", False)
-    if causal:
-        allowed &= columns <= rows
-    if given.get("sliding_window") is not None:
-        allowed &= (rows - columns).abs() < given["sliding_window"]
-    return scores.masked_fill(~allowed, -math.inf)
+    near = None if window is None else window - 1
+    places = None if isinstance(mask, torch.Tensor) else _packed(given, layout)
+    return replace(
+        rules, allowed=allowed, causal=bool(causal), before=near, after=near, places=places
+    )
+
+
+def _packed(given: dict[str, Any], layout: Layout) -> tuple[Places, Places] | None:
+    """Return the places of several sequences in one row, if the function was told of any.
+
+    It is told where they begin, or sees it in positions that begin anew.
+    """
+    batch, _, queries, _ = given["query"].shape
+    keys = given["key"].shape[-2]
+    starts = [given.get(name) for name in _STARTS]
+    if all(given.get(name) is not None for name in (*_STARTS, *_LONGEST)):
+        first, last = (x.to(torch.int64) for x in starts if x is not None)
+        row = layout.start
+        return packed((first - row * queries, last - row * keys), queries, keys)
+    positions = given.get("position_ids")
+    if not isinstance(positions, torch.Tensor) or batch != 1 or positions.shape[-1] != queries:
+        return None
+    positions = positions.flatten()
+    if len(positions) != queries or queries != keys or bool((positions.diff() == 1).all()):
+        return None
+    begins = (positions == positions.min()).nonzero().flatten()
+    ends = torch.cat([begins, begins.new_tensor([queries])])
+    return packed((ends, ends), queries, keys)

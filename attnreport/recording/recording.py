@@ -22,6 +22,7 @@ from attnreport.recording import (  # noqa: F401 - each registers what it reads
     handwritten,
     lookup,
     multihead,
+    operators,
     sdpa,
     sums,
 )

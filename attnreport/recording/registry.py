@@ -6,12 +6,17 @@ torch was called with. It is called after the torch function, never instead of i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 Recorder = Callable[..., None]
 
 _RECORDERS: dict[Any, Recorder] = {}
+_FINDERS: list[Callable[[Any], Recorder | None]] = []
+_OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
 
 def recorder(*functions: Any) -> Callable[[Recorder], Recorder]:
@@ -35,9 +40,19 @@ def recorder(*functions: Any) -> Callable[[Recorder], Recorder]:
     return register
 
 
+def operator_recorders(find: Callable[[Any], Recorder | None]) -> Callable[[Any], Recorder | None]:
+    """Register what finds the recorder of an operator that is no torch function, or None."""
+    _FINDERS.append(functools.cache(find))
+    return find
+
+
 def recorder_of(function: Any) -> Recorder | None:
     """Return the recorder that reads this torch function, or None."""
-    return _RECORDERS.get(function)
+    record = _RECORDERS.get(function)
+    if record is None and isinstance(function, _OPERATORS):
+        found = (find(function) for find in _FINDERS)
+        record = next((each for each in found if each is not None), None)
+    return record
 
 
 def name_of(function: Any) -> str:

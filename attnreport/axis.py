@@ -18,6 +18,8 @@ from attnreport.picture import Picture
 Role = Literal["input", "generated", "special"]
 Span = tuple[int, int]
 Box = tuple[float, float, float, float]
+# What a picture is, what a box of it is, and several of these, in words.
+SEEN = ("picture", "patch", "patches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,16 @@ class Axis:
     def pictured(self) -> bool:
         """Tell whether any position has a place in a picture that was kept."""
         return self.picture is not None and any(position.box for position in self)
+
+    @property
+    def seen(self) -> tuple[str, str, str]:
+        """Return what its picture is, what a box of it is, and several of these, in words."""
+        picture = self.picture
+        if picture is None or picture.scales is None:
+            return SEEN
+        if all(picture.spans_height(position.box) for position in self if position.box):
+            return "sound", "frame", "frames"
+        return "sound", "patch", "patches"
 
     @classmethod
     def numbered(cls, name: str, length: int) -> Axis:

@@ -147,7 +147,8 @@ def build(
     \b
     INPUT is one of
       -                        standard input
-      @FILE                    a text file, or a picture (PNG, JPEG, WebP) for models that look
+      @FILE                    a text file; for models that look a picture (PNG, JPEG, WebP), for
+                               models that listen a sound (WAV, FLAC, Ogg, MP3, AIFF)
       FILE                     the same, where a file of that name exists
       FILE.npz or .safetensors arrays by the names of a PROGRAM's arguments; left out, its examples
       anything else            the text itself

@@ -7,6 +7,7 @@ place in both. Knows no model, no processor and no page.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +27,45 @@ _KEPT_BYTES = 8 * 2**20
 _QUALITY = 88
 # Smaller than this nothing would be left to see.
 _LEAST_SIDE = 96
+# Pixels by which a computed box may miss the picture's edge.
+_SLACK = 1e-3
+_MOST_DIGITS = 6
+_LONGEST_UNIT = 16
 
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Say what one side of a picture measures, where that is more than its pixels.
+
+    Attributes:
+        first: the value at the left, or at the upper, edge.
+        last: the value at the edge across from it.
+        before: what stands before a value, ``"bin "``.
+        after: what stands after it, ``" s"``.
+        digits: after the decimal point, where a value is told.
+    """
+
+    first: float
+    last: float
+    before: str = ""
+    after: str = ""
+    digits: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.first) and math.isfinite(self.last)) or self.first == self.last:
+            raise InvalidRun(f"a scale from {self.first} to {self.last} measures nothing")
+        if not 0 <= self.digits <= _MOST_DIGITS:
+            raise InvalidRun(f"a scale has {self.digits} digits, expected 0 to {_MOST_DIGITS}")
+        if not (words := self.before + self.after).isprintable() or len(words) > _LONGEST_UNIT:
+            raise InvalidRun(f"a scale's words {words!r} are no short name of a unit")
+
+    def words(self, share: float) -> str:
+        """Return the value at a share of the way from the first edge, as one reads it."""
+        value = self.first + share * (self.last - self.first)
+        return f"{self.before}{value:.{self.digits}f}{self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +76,13 @@ class Picture:
         content: a PNG or a JPEG, perhaps smaller than the source.
         width: of the source picture in pixels, as one sees it: after its EXIF orientation.
         height: likewise.
+        scales: of a sound, what is measured across and down; None for what one sees.
     """
 
     content: bytes
     width: int
     height: int
+    scales: tuple[Scale, Scale] | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -85,6 +124,28 @@ class Picture:
         Sides over ``KEPT_SIDE`` pixels are shrunk; ``width`` and ``height`` stay the source's.
         """
         return cls(_kept(image, KEPT_SIDE, _LOSSLESS_BYTES), *image.size)
+
+    @classmethod
+    def drawn(cls, image: Image.Image, width: int, height: int, *scales: Scale) -> Picture:
+        """Return a drawing of a sound, of which its pixels are stretched to a size."""
+        across, down = scales
+        content = _kept(image, KEPT_SIDE, _LOSSLESS_BYTES)
+        return cls(content, width, height, (across, down))
+
+    def words_at(self, box: tuple[float, float, float, float]) -> str:
+        """Return where the middle of a box lies on the scales; empty without scales."""
+        if self.scales is None:
+            return ""
+        x0, y0, x1, y1 = box
+        across, down = self.scales
+        words = across.words((x0 + x1) / 2 / self.width)
+        if self.spans_height(box):
+            return words
+        return f"{words}, {down.words((y0 + y1) / 2 / self.height)}"
+
+    def spans_height(self, box: tuple[float, float, float, float]) -> bool:
+        """Tell whether a box reaches from the upper to the lower edge: all that was heard then."""
+        return box[1] <= _SLACK and box[3] >= self.height - _SLACK
 
     def within(self, size: int) -> Picture:
         """Return the picture in at most ``size`` bytes, or as small as a picture is made.

@@ -24,8 +24,8 @@ from attnreport.reduced import Reduced
 from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken, ValueNorms
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
-# the model. 4: values may be weighed with their residual, and a kind is "channels". The earlier
-# ones are read as well.
+# the model. 4: values may be weighed with their residual, a kind is "channels", and a picture may
+# be of a sound. The earlier ones are read as well.
 SCHEMA_VERSION = 4
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import timm
 import torch
 import transformers
@@ -53,6 +54,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(vision)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(vision)
     Image.new("RGB", (60, 40), "white").save(folder / "photo.png")
+    listening = folder / "path" / "to" / "sound-checkpoint"
+    transformers.Wav2Vec2Model(
+        transformers.Wav2Vec2Config(
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            conv_dim=[16] * 7,
+            num_conv_pos_embedding_groups=2,
+        )
+    ).save_pretrained(listening)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(listening)
+    soundfile.write(folder / "speech.flac", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
     tiny = timm.create_model("vit_tiny_patch16_224")
     save_file(tiny.state_dict(), folder / "model.safetensors")
     layer = torch.nn.TransformerEncoderLayer(8, 2, 8, batch_first=True).eval()

@@ -7,6 +7,7 @@ grid, a crop and odd sizes are all the same thing.
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from attnreport.axis import Axis, Box
 from attnreport.charts import picture as codes
 from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import fed, ink, layered
-from attnreport.picture import Picture
+from attnreport.picture import Picture, Scale
 from attnreport.run import Attention
 
 _STILL_PIXELS = 420
@@ -87,10 +88,11 @@ class Look:
         seen = [position.box is not None for position in self.axis]
         # Rounded weights, as a report may hold, can add up to a little more than 1.
         share = float(self.weights[seen].sum()) / max(1.0, float(self.weights.sum()))
+        whole, part, parts = self.axis.seen
         return (
-            f"{self.who}: {share:.1%} of its attention falls on the picture; full colour stands "
-            f"for {self.largest:.4f}, the largest patch"
-            + ("; patches lie over each other, so colours mix" if self.mixed else "")
+            f"{self.who}: {share:.1%} of its attention falls on the {whole}; full colour stands "
+            f"for {self.largest:.4f}, the largest {part}"
+            + (f"; {parts} lie over each other, so colours mix" if self.mixed else "")
         )
 
     @property
@@ -146,7 +148,7 @@ def still_overlay(look: Look) -> alt.LayerChart:
         "patches": _patches(look.axis, look.weights / look.largest),
         "chosen": [] if look.chosen is None else [_sides(look.chosen)],
     }
-    return fed(_chart(picture.width, picture.height, size), {**_EMPTY, **data})
+    return fed(_chart(picture.width, picture.height, size, picture.scales), {**_EMPTY, **data})
 
 
 def picture_url(picture: Picture) -> str:
@@ -172,7 +174,13 @@ def _sides(box: Box) -> dict[str, Any]:
     return {"x0": x0, "x1": x1, "y0": y0, "y1": y1}
 
 
-def _chart(width: int, height: int, size: tuple[int, int]) -> alt.LayerChart:
+def _chart(
+    width: int,
+    height: int,
+    size: tuple[int, int],
+    scales: tuple[Scale, Scale] | None = None,
+) -> alt.LayerChart:
+    ticks = [_ticks(width, scales and scales[0]), _ticks(height, scales and scales[1])]
     corners = _corners()
     patches = _rects("patches", strokeWidth=0).encode(
         **corners,
@@ -213,20 +221,27 @@ def _chart(width: int, height: int, size: tuple[int, int]) -> alt.LayerChart:
         parameters=[
             alt.param(name="across", value=width),
             alt.param(name="down", value=height),
-            *(alt.param(name=f"{side}Ticks", value=_ticks(length))
-              for side, length in (("x", width), ("y", height))),
-            *(alt.param(name=f"{side}Labels", value=[str(tick) for tick in _ticks(length)])
-              for side, length in (("x", width), ("y", height))),
+            *(alt.param(name=f"{side}Ticks", value=[*marks])
+              for side, marks in zip("xy", ticks, strict=True)),
+            *(alt.param(name=f"{side}Labels", value=[*marks.values()])
+              for side, marks in zip("xy", ticks, strict=True)),
             alt.param(name="ink", value=ink("light")),
         ],
     )  # fmt: skip
 
 
-def _ticks(length: int) -> list[int]:
-    """Return about six round places from 0 to a length in pixels."""
-    power: int = 10 ** max(0, len(str(length // 6 or 1)) - 1)
-    step = next(times * power for times in (1, 2, 5, 10) if times * power * 6 >= length)
-    return list(range(0, length + 1, step))
+def _ticks(length: int, scale: Scale | None) -> dict[float, str]:
+    """Return about six round places along a side, in pixels, and their labels."""
+    first, last = (0, length) if scale is None else (scale.first, scale.last)
+    low, high = sorted((first, last))
+    power = 10 ** math.floor(math.log10((high - low) / 6))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power * 6 >= high - low)
+    step = max(1, step) if scale is None else step
+    values = [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    before, after = ("", "") if scale is None else (scale.before, scale.after)
+    return {
+        (value - first) / (last - first) * length: f"{before}{value:.6g}{after}" for value in values
+    }
 
 
 def _image(data: str, *, smooth: bool) -> alt.Chart:

@@ -27,7 +27,7 @@ from attnreport.page.form import UNREDUCED, Form, MeasuredRun
 from attnreport.page.joining import joined_map
 from attnreport.page.links import LinkRow, strongest_links
 from attnreport.page.maps import MapWords, maps_of
-from attnreport.page.overlays import StillOverlay, still_overlays
+from attnreport.page.overlays import StillOverlay, seen_words, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
 from attnreport.page.refining import EXACT_TO, LARGEST
@@ -56,6 +56,15 @@ class Still:
     heatmap: StillHeatmap
     colourbar: str
     overlays: tuple[StillOverlay, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Hold what the model looks at, and what positions of it are, in words."""
+
+    whole: str
+    part: str
+    parts: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class PageContext:
     groups: tuple[OptionGroup, ...]
     maps: tuple[MapWords, ...]
     shown: Shown
+    seen: Seen
     measures: tuple[Measure, ...]
     notable: tuple[NotableHead, ...]
     still: Still
@@ -139,6 +149,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         groups=_option_groups(run),
         maps=maps.words,
         shown=Shown(layer, head, shown.heads, pair(shown)[0], shown.keys.name),
+        seen=Seen(*seen_words(run)),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
         still=Still(still_heatmap(shown, head), prepared().colourbar, still_overlays(shown, head)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from attnreport.axis import SEEN
 from attnreport.charts import look_of, overlay_palette, picture_url, still_overlay
 from attnreport.page.vega import svg
 from attnreport.picture import Picture
@@ -35,8 +36,9 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
     """Return the part of the page's document that the overlay reads.
 
     ``pictures`` are the pictures, without ``url`` for the one that the still overlay carries, so
-    that it stands in the page once; ``places`` has, for each axis, which picture it is on and the
-    box of each position, or null where it is on none.
+    that it stands in the page once, and with ``scales`` where they show a sound; ``places`` has,
+    for each axis, which picture it is on and the box of each position, or null where it is on none;
+    ``seen`` says what these are, in words.
     """
     shown = pictures(run)
     return {
@@ -45,6 +47,7 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
                 "url": None if picture == still else picture_url(picture),
                 "width": picture.width,
                 "height": picture.height,
+                **({} if picture.scales is None else {"scales": picture.scales}),
             }
             for picture in shown
         ],
@@ -57,8 +60,15 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
             else None
             for axis in run.axes
         ],
+        "seen": seen_words(run),
         "overlayPalette": "".join(colour.removeprefix("#") for colour in overlay_palette()),
     }
+
+
+def seen_words(run: Run) -> tuple[str, str, str]:
+    """Return what a run looks at, what a position of it is, and several of these, in words."""
+    found = {axis.seen for axis in run.axes if axis.pictured}
+    return found.pop() if len(found) == 1 else SEEN
 
 
 def _rounded(box: tuple[float, float, float, float]) -> list[float]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from attnreport.axis import Axis, Box, Position, Role
-from attnreport.picture import Picture
+from attnreport.picture import Picture, Scale
 
 # A report tells the roles by their first letters.
 _ROLES: dict[str, Role] = {"i": "input", "g": "generated", "s": "special"}
@@ -33,6 +33,7 @@ class WrittenPicture(msgspec.Struct):
     width: Annotated[int, msgspec.Meta(ge=1)]
     height: Annotated[int, msgspec.Meta(ge=1)]
     url: str | None = None
+    scales: tuple[Scale, Scale] | None = None
 
 
 class WrittenPlaces(msgspec.Struct):
@@ -78,6 +79,7 @@ def _role(letter: str) -> Role:
 def _picture(written: WrittenPicture, still: str) -> Picture:
     _, _, content = (still if written.url is None else written.url).partition(";base64,")
     try:
-        return Picture(base64.b64decode(content, validate=True), written.width, written.height)
+        pixels = base64.b64decode(content, validate=True)
+        return Picture(pixels, written.width, written.height, written.scales)
     except binascii.Error as error:
         raise ValueError(f"a picture that is not base64: {error}") from error

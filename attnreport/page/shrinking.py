@@ -39,7 +39,7 @@ def picture_words(run: Run) -> tuple[str, ...]:
 def _words(picture: Picture) -> str:
     size, kept = (picture.width, picture.height), picture.kept_size
     jpeg = picture.media_type == "image/jpeg"
-    if size != kept:
+    if size != kept and picture.scales is None:
         stored = " and stored as JPEG" if jpeg else ""
         return (
             f"The picture was scaled from {size[0]} × {size[1]} to {kept[0]} × {kept[1]} pixels"

@@ -67,7 +67,8 @@ class RegionAxes:
         for place, what in enumerate(whats):
             index = int(kinds[place, 1])
             if isinstance(what, Pixels):
-                positions.append(_patch(what, insides[place], labels[place], index))
+                label = what.picture.words_at(boxes[place]) or labels[place]
+                positions.append(_patch(what, insides[place], label, index))
             elif isinstance(what, Axis):
                 positions.append(what.positions[index])
             elif isinstance(what, str):

@@ -3,7 +3,7 @@
 A checkpoint is somebody else's: nothing in it runs unless the user says so. Weights are read from
 safetensors, Python files are ignored, and an attention kernel that a config wants fetched from the
 hub is dropped. A folder is opened without any network. Knows nothing of texts, ``text_call`` does,
-and nothing of pictures, ``vision`` does.
+nothing of pictures, ``vision`` does, and nothing of sounds, ``sound_call`` does.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from attnreport.errors import (
 from attnreport.sources.assemble import assemble
 from attnreport.sources.device import check_device, check_dtype, seed_everything
 from attnreport.sources.request import Request, Source
+from attnreport.sources.senses import Inputs, sense_of
+from attnreport.sources.sound_call import open_sound, sound_call
 from attnreport.sources.text import read_text
 from attnreport.sources.text_call import text_call
 from attnreport.sources.tokens import JOIN
-from attnreport.sources.vision import Inputs, asks_for_picture, open_picture, picture_call
+from attnreport.sources.vision import open_picture, picture_call
 from attnreport.sources.vision_prompt import image_token
 
 _SHOWN_KEYS = 3
@@ -54,8 +56,11 @@ def open_source(request: Request) -> Source:
     _check_folder(request)
     config = _open_config(transformers, request)
     model_class = _signed(_class_for(transformers, request, config)[0], config)
-    if model_class is not None and asks_for_picture(request, model_class):
+    sense = "text" if model_class is None else sense_of(request, model_class)
+    if sense == "picture":
         return _open_with_picture(transformers, request, config, model_class, dtype)
+    if sense == "sound":
+        return _open_with_sound(transformers, request, config, model_class, dtype)
     text, notes = read_text(request.text)
     tokenizer = _open_tokenizer(transformers, request)
     seed_everything(request.seed)  # what a checkpoint lacks is drawn at random: the same each time
@@ -84,6 +89,28 @@ def _open_with_picture(
     call = picture_call(request, model.eval(), processor, tokenizer, opened)
     shown = path.name if request.prompt is None else path.name + JOIN + request.prompt
     return assemble(request, model.to(request.device), call, input_text=shown, notes=notes)
+
+
+def _open_with_sound(
+    transformers: ModuleType,
+    request: Request,
+    config: Any,
+    model_class: Any,
+    dtype: torch.dtype,
+) -> Source:
+    """Do what ``open_source`` does, for a model that listens to a sound."""
+    with _explained(request, "feature extractor (preprocessor_config.json)", InvalidInput):
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(
+            request.model, **_where(request)
+        )
+    path, heard = open_sound(request, model_class.__name__, extractor)
+    writes = bool(getattr(config, "is_encoder_decoder", False))
+    tokenizer = _open_tokenizer(transformers, request) if writes else None
+    seed_everything(request.seed)
+    model, notes = _open_model(transformers, request, config, dtype)
+    model = model.to(request.device).eval()
+    call = sound_call(request, model, extractor, tokenizer, heard)
+    return assemble(request, model, call, input_text=path.name, notes=notes)
 
 
 def _open_processor(transformers: ModuleType, request: Request, *, within_prompt: bool) -> Any:

@@ -7,7 +7,6 @@ family has to be known here. Knows nothing of how the model was opened.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.call import Call
-from attnreport.errors import InvalidInput, InvalidOption, one_line
+from attnreport.errors import InvalidInput, one_line
 from attnreport.picture import Opened, read_picture
 from attnreport.pixels import Pixels
 from attnreport.sources.names import class_names, token_ids, token_name
@@ -26,48 +25,6 @@ from attnreport.sources.tokens import encode
 from attnreport.sources.vision_boxes import Make, UnknownGeometry
 from attnreport.sources.vision_prompt import image_token, prompt_axis, with_image_token
 from attnreport.sources.vision_tiles import pixels_of
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Say what a model class takes, by the arguments of its ``forward``."""
-
-    picture: bool
-    text: bool
-    sound: bool = False
-
-    @classmethod
-    def of(cls, model_class: Any) -> Inputs:
-        """Read the signature of ``model_class.forward``."""
-        names = inspect.signature(model_class.forward).parameters
-        sound = "input_values" in names or "input_features" in names
-        return cls("pixel_values" in names, "input_ids" in names, sound)
-
-
-def asks_for_picture(request: Request, model_class: Any) -> bool:
-    """Tell whether INPUT is a picture for this model.
-
-    Raises:
-        InvalidOption: there is a ``--text`` beside INPUT, and the model does not take both.
-        InvalidInput: INPUT is a picture, and the text that the model takes too is missing; or the
-            model takes sound.
-    """
-    takes = Inputs.of(model_class)
-    name = model_class.__name__
-    if takes.sound and not takes.picture and not takes.text:
-        raise InvalidInput(
-            f"{name} listens to sound, which no INPUT is read as; call it from Python, inside "
-            "attnreport.capture(model)"
-        )
-    if request.prompt is not None and not (takes.picture and takes.text):
-        wanted = "no text beside it" if takes.picture else "no picture; give the text as INPUT"
-        raise InvalidOption(f"--text: {name} takes {wanted}")
-    if not takes.picture or not takes.text or request.prompt is not None:
-        return takes.picture
-    path = file_named(request.text or "")
-    if path is not None and path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}:
-        raise InvalidInput(f"{name} takes a text beside the picture {path}; give it with --text")
-    return False
 
 
 def open_picture(request: Request, model_name: str) -> tuple[Path, Opened]:

@@ -80,8 +80,8 @@ export class Overlay {
     if (!places) {
       element("overlay-words").textContent =
         scene.state.unit === "words"
-          ? "Choose tokens as unit: words have no place in the picture."
-          : "No position of this layer has a place in the picture; choose another layer.";
+          ? `Choose tokens as unit: words have no place in the ${this.report.seen[0]}.`
+          : `No position of this layer has a place in the ${this.report.seen[0]}; choose another layer.`;
       return;
     }
     this.grid = gridOf(places.boxes);
@@ -93,7 +93,7 @@ export class Overlay {
   }
 
   /** Put the picture into the chart, once or several times; return its URL.
-   * @param {{url: string | null, width: number, height: number}} picture @param {Scene} scene */
+   * @param {ReportDocument["pictures"][number]} picture @param {Scene} scene */
   lay(picture, { state, bases, ink }) {
     const count = state.mode === "heads" ? bases.length : state.mode === "beside" ? 2 : 1;
     const room = {
@@ -107,8 +107,8 @@ export class Overlay {
     const starts = (/** @type {"x" | "y"} */ side) =>
       titled ? [] : [...new Set(panels.map((panel) => panel[side]))];
     const ticks = {
-      x: ticksOf(picture.width, size, starts("x")),
-      y: ticksOf(picture.height, size, starts("y")),
+      x: ticksOf(picture.width, size, starts("x"), picture.scales?.[0]),
+      y: ticksOf(picture.height, size, starts("y"), picture.scales?.[1]),
     };
     for (const side of /** @type {const} */ (["x", "y"])) {
       this.view
@@ -194,7 +194,7 @@ export class Overlay {
     const scene = /** @type {Scene} */ (this.scene);
     const { state } = scene;
     const each = state.mode === "heads" && state.full === "largest";
-    const what = each ? "share of each map’s largest" : scene.map ? "value of a patch" : "weight of a patch";
+    const what = each ? "share of each map’s largest" : `${scene.map ? "value" : "weight"} of a ${this.report.seen[1]}`;
     const extent = { top: each ? 1 : this.laid[0].top, signed: scene.extent.signed };
     element("overlay-scale-words").textContent = scaleWords(state.scale, "fixed", extent, what);
     await this.colourbar.show(scene, extent, alphasOf(scene));
@@ -298,6 +298,7 @@ export class Overlay {
       even: this.grid !== null,
       rounded: !this.report.exact,
       mixed: overlapping(boxes),
+      seen: this.report.seen,
     });
   }
 

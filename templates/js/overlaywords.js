@@ -9,8 +9,9 @@ import { weightText } from "./codes.js";
 /** @typedef {{
  *   shown: "queries" | "keys", name: string | null, shares: Shares, withText: boolean, heads: number,
  *   map: string, largest: number, top: number, mode: string, smooth: boolean, even: boolean,
- *   rounded: boolean, mixed: boolean,
- * }} Told `map` is the title of what is drawn where that is no head */
+ *   rounded: boolean, mixed: boolean, seen: string[],
+ * }} Told `map` is the title of what is drawn where that is no head; `seen` is what the picture, a
+ *   box of it, and several of them are called */
 
 /** The shares of weight that contour lines go around, widest line first. */
 export const CONTOURS = [
@@ -39,7 +40,8 @@ export function overlayWords(told) {
 }
 
 /** @param {Told} told */
-function attentionWords({ shown, name, shares, withText, heads, map, rounded }) {
+function attentionWords({ shown, name, shares, withText, heads, map, rounded, seen }) {
+  const [whole, part, several] = seen;
   const over = heads > 1 ? ` (mean of ${heads} heads)` : "";
   if (shown === "queries" && name === null) return ["Choose a key to see who looks at it."];
   if (map) return [`${map}, ${name === null ? "mean over all queries" : `“${name}”`}.`];
@@ -47,12 +49,12 @@ function attentionWords({ shown, name, shares, withText, heads, map, rounded }) 
     const all = shares.picture + shares.special + shares.text || 1;
     const parts = wordsForShares(shares, withText, all, rounded);
     return [
-      `Who looks at “${name}”: each patch shows how much of its own attention goes there.`,
-      `Of all that comes there${over}, ${parts("from patches", "from special positions", "from text")}.`,
+      `Who looks at “${name}”: each ${part} shows how much of its own attention goes there.`,
+      `Of all that comes there${over}, ${parts(`from ${several}`, "from special positions", "from text")}.`,
     ];
   }
   const parts = wordsForShares(shares, withText, 1, rounded);
-  const words = parts("falls on the picture", "on special positions", "on text");
+  const words = parts(`falls on the ${whole}`, "on special positions", "on text");
   return name === null
     ? [`Mean over all queries${over}: ${words}.`]
     : [`Of what “${name}” looks at${over}, ${words}.`];
@@ -68,33 +70,33 @@ function wordsForShares({ picture, special, text }, withText, all, rounded) {
 }
 
 /** @param {Told} told */
-function colourWords({ largest, top, mode }) {
-  const most = `Largest patch: ${weightText(largest, 0)}`;
+function colourWords({ largest, top, mode, seen }) {
+  const most = `Largest ${seen[1]}: ${weightText(largest, 0)}`;
   if (mode === "contours") return `${most}.`;
   if (mode === "heads" && top !== 1) return `${most}; full colour stands for the largest of each map.`;
   return `${most}; full colour stands for ${weightText(top, 0)}.`;
 }
 
 /** @param {Told} told */
-function lineWords({ shown, map, mode, smooth, even, mixed }) {
+function lineWords({ shown, map, mode, smooth, even, mixed, seen: [whole, , several] }) {
   const words = [];
   if (mode === "heads" && shown === "keys" && !map) {
-    words.push("Behind each head: which share of its attention falls on the picture.");
+    words.push(`Behind each head: which share of its attention falls on the ${whole}.`);
   }
   if (mode === "contours") {
     const [thick, middle, thin] = CONTOURS.map(({ share }) => `${share * 100} %`);
     words.push(
-      `Lines go around the fewest patches that together hold ${thick} (thick), ${middle} and ${thin} ` +
-        "(thin) of what falls on the picture.",
+      `Lines go around the fewest ${several} that together hold ${thick} (thick), ${middle} and ${thin} ` +
+        `(thin) of what falls on the ${whole}.`,
     );
   }
   if (mixed) {
-    words.push("Patches lie over each other here, so colours mix: single weights stand in the table.");
+    words.push(`Here ${several} lie over each other, so colours mix: single weights stand in the table.`);
   }
   if (smooth && even) {
-    words.push("Smooth: between the middles of patches values are interpolated, not the model’s.");
+    words.push(`Smooth: between the middles of ${several} values are interpolated, not the model’s.`);
   } else if (smooth) {
-    words.push("The patches make no even grid here, so nothing is interpolated: they are shown as they are.");
+    words.push(`The ${several} make no even grid here, so nothing is interpolated: they are shown as they are.`);
   }
   return words;
 }

@@ -5,6 +5,7 @@
 /** @typedef {{panels: Panel[], columns: number, across: number, down: number, size: number}} Layout
  *   `across` and `down` are the size of all together, `size` is screen pixels for one */
 /** @typedef {{value: number, label: string}} Tick */
+/** @typedef {{first: number, last: number, before: string, after: string}} Scale values at both edges */
 
 const PANEL_GAP = 14;
 const TITLE = 20;
@@ -41,15 +42,24 @@ export function laidOut(count, { width, height }, room, titled, least = 1) {
   };
 }
 
-/** Marks along one side of the picture, for each panel that starts at one of `starts`.
+/** Marks along one side of the picture, for each panel that starts at one of `starts`: in its pixels,
+ * or in what it measures.
  * @param {number} length of the side @param {number} size screen pixels for one
- * @param {number[]} starts @returns {Tick[]} */
-export function ticksOf(length, size, starts) {
-  const least = 60 / size;
+ * @param {number[]} starts @param {Scale} [scale] @returns {Tick[]} */
+export function ticksOf(length, size, starts, scale) {
+  const { first, last, before, after } = scale ?? { first: 0, last: length, before: "", after: "" };
+  const [low, range] = [Math.min(first, last), Math.abs(last - first)];
+  const least = ((60 / size) * range) / length;
   const power = 10 ** Math.floor(Math.log10(least));
-  const step = Math.max(1, [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least) ?? 1);
-  const values = Array.from({ length: Math.floor(length / step) + 1 }, (_, nth) => nth * step);
+  const round = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least) ?? 1;
+  const step = scale ? round : Math.max(1, round);
+  const from = Math.ceil(low / step - 1e-9);
+  const count = Math.floor((low + range) / step + 1e-9) - from + 1;
+  const values = Array.from({ length: count }, (_, nth) => (from + nth) * step);
   return starts.flatMap((start) =>
-    values.map((value) => ({ value: start + value, label: String(value) })),
+    values.map((value) => ({
+      value: start + ((value - first) / (last - first)) * length,
+      label: before + Number(value.toPrecision(6)) + after,
+    })),
   );
 }

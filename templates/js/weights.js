@@ -12,7 +12,8 @@ import { codesOf } from "./png.js";
  *   nonfinite: number}} Layer */
 /** @typedef {{axes: Axis[], layers: Layer[], maps: import("./maps.js").JoinedMap[],
  *   groups: {title: string, short: string, layers: number[]}[],
- *   pictures: {url: string | null, width: number, height: number}[],
+ *   pictures: {url: string | null, width: number, height: number,
+ *     scales?: import("./panels.js").Scale[]}[], seen: string[],
  *   places: ({picture: number, boxes: ([number, number, number, number] | null)[]} | null)[],
  *   overlayPalette: string,
  *   measures: import("./scores.js").Measure[], thumbnails: {side: number, data: string},

@@ -117,6 +117,16 @@ export const PICTURE_CASES = {
     alike(ticksOf(100, 2, [0, 110])[4].value, 160);
     alike(ticksOf(3, 8, [0]).map(({ value }) => value), [0]);
   },
+  "marks beside a sound are round in what it measures, and lie where that is": () => {
+    const time = { first: 0, last: 1.5, before: "", after: " s" };
+    const marks = ticksOf(1000, 0.5, [0], time);
+    alike(marks.map(({ label }) => label), ["0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s", "1 s", "1.2 s", "1.4 s"]);
+    alike(Math.round(marks[5].value), 667);
+    const bins = { first: 20, last: 0, before: "bin ", after: "" };
+    alike(ticksOf(320, 0.5, [0], bins), [
+      { value: 320, label: "bin 0" }, { value: 160, label: "bin 10" }, { value: 0, label: "bin 20" },
+    ]);
+  },
   "arrows lead to the patch beside, or stay at the edge": () => {
     const boxes = [null, null, ...boxesOf(3, 2)];
     const walk = (/** @type {number | null} */ from, /** @type {string[]} */ ...keys) =>

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from attnreport.build import build_run
 from attnreport.errors import InvalidInput, InvalidOption, MissingExtra, UnknownModel
 from attnreport.sources import Request, open_source
-from attnreport.sources.text_call import model_limit
+from attnreport.sources.fitting import model_limit
 
 
 @pytest.fixture(autouse=True)

@@ -115,9 +115,10 @@ def check_page(page_of, found):
             Attention(weights, each.name, layer, "cross", queries, each.axis, residual=0.0)
         )
     page = page_of(Run(tuple(layers)), fragment="#view=overlay&query=0")
-    for size, same in groupby(enumerate(found), key=lambda pair: pair[1].size):
+    for _, same in groupby(enumerate(found), key=lambda pair: pair[1].axis.picture):
         plain = None
         for layer, each in same:
+            size = each.size
             show_layer(page, layer, query=0)
             plain = uncovered(page) if plain is None else plain
             x, y = covered_at(page, size, plain)

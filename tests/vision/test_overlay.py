@@ -202,4 +202,4 @@ def test_patches_over_each_other_are_said_to_mix(page_of):
     for axis, mixed in ((even, False), (replace(even, positions=even.positions * 2), True)):
         page = page_of(planted_run(axis, {0: 3}), fragment="#view=overlay&query=0")
         words = page.text_content("#overlay-words")
-        assert ("Patches lie over each other here, so colours mix" in words) == mixed
+        assert ("Here patches lie over each other, so colours mix" in words) == mixed

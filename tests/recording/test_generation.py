@@ -164,3 +164,43 @@ def test_the_assistant_of_a_generation_is_another_model():
     outside = [entry for entry in recording.ledger if entry.call == "outside the model"]
     assert len(outside) == 1
     assert "outside the model's modules" in outside[0].reason
+
+
+class Rounded(transformers.cache_utils.QuantizedLayer):
+    """Keep keys and values in eight bits, as a backend of transformers' quantised cache does."""
+
+    def _quantize(self, tensor, axis):
+        size = tensor.abs().max() / 127
+        return (tensor / size).round().to(torch.int8), size
+
+    def _dequantize(self, kept):
+        codes, size = kept
+        return codes.float() * size
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
+def test_steps_from_a_quantised_cache(options):
+    model, ids = build(DECODERS["Llama"]), torch.randint(3, 99, (1, PROMPT))
+    settings = {"max_new_tokens": 8, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+    settings |= options
+
+    def cache():
+        return transformers.Cache(layers=[Rounded(residual_length=3) for _ in range(2)])
+
+    with attnreport.capture(model) as recording:
+        output = model.generate(ids, past_key_values=cache(), **settings)
+    told = {"output_attentions": True, "return_dict_in_generate": True}
+    eager = build(DECODERS["Llama"], "eager")
+    steps = eager.generate(ids, past_key_values=cache(), **settings, **told)
+    assert torch.equal(output, steps.sequences)
+    rows = [0] * 8 if not options else steps.beam_indices[0].tolist()
+    for layer, attention in enumerate(recording.run().attentions):
+        expected = np.zeros((4, PROMPT + 7, PROMPT + 7), np.float32)
+        for step, row in enumerate(rows):
+            weights = steps.attentions[step][layer][row].numpy()
+            end = PROMPT + step
+            expected[:, end - weights.shape[1] : end, :end] = weights
+        assert np.abs(attention.weights - expected).max() < 2e-6
+        assert attention.residual < 1e-5
+    exact = eager(output[:, :-1], output_attentions=True).attentions[0][0].detach().numpy()
+    assert np.abs(expected - exact).max() > 1e-5

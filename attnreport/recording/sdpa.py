@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     enable_gqa: bool = False,
 ) -> None:
     """Record one call; shapes ``(…, head, query, width)``, ``(…, key head, key, width)``."""
+    if query.is_nested:
+        _record_nested(watch, (output, query, key, value), is_causal=is_causal, scale=scale)
+        return
     queries = watch.streams.of(query)
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
@@ -90,6 +94,22 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))
+
+
+def _record_nested(watch: Watch, operands: tuple[torch.Tensor, ...], **told: Any) -> None:
+    """Record one example of sequences that have lengths of their own: the call as if it was alone.
+
+    Such a call has no mask and no dropout in torch.
+    """
+    output, query, *_ = operands
+    watch.streams.assign(output, watch.streams.of(query))
+    if watch.example >= output.shape[0]:
+        watch.miss(_CALL, f"example {watch.example} was asked for, the batch has {output.shape[0]}")
+        return
+    parts = [each.unbind()[watch.example].unsqueeze(0) for each in operands]
+    for part, whole in zip(parts, operands, strict=True):
+        watch.streams.assign(part, watch.streams.of(whole))
+    scaled_dot_product_attention(watch, *parts, **told)
 
 
 @dataclass(frozen=True, eq=False)

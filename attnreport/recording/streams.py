@@ -205,6 +205,9 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     if isinstance(tensor, torch.nn.Parameter):
         return Stream(Rank.LEARNED)
     floats = tensor.is_floating_point()
+    if tensor.is_nested:
+        # Every example has a length of its own.
+        return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=tensor.shape[0])
     # Ids are (batch, position), pictures (batch, channel, …); three dimensions of floats may be
     # (batch, position, width) or (position, batch, width), and nothing tells which.
     batch = tensor.shape[0] if tensor.dim() > 1 and not (floats and tensor.dim() < 4) else None

@@ -152,3 +152,36 @@ def test_batch_and_heads_in_one_dimension_are_told_apart_by_the_input():
     heads = table[ids[2]].view(5, 2, 4).transpose(0, 1)
     assert np.abs(run.attentions[0].weights - reference.weights_of(heads, heads)).max() < 2e-6
     assert "batch of 3 and 2 heads came as one dimension" in run.ledger[0].reason
+
+
+class Jagged(torch.nn.Module):
+    """Attend inside a nested tensor, whose sequences have lengths of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(20, 8)
+        self.projections = torch.nn.ModuleList(torch.nn.Linear(8, 32) for _ in range(3))
+
+    def forward(self, ids):
+        hidden = self.table(ids)
+        q, k, v = (p(hidden).unflatten(-1, (4, 8)).transpose(1, 2) for p in self.projections)
+        return F.scaled_dot_product_attention(q, k, v, scale=0.3).transpose(1, 2)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("example", [0, 1])
+def test_one_sequence_of_a_nested_tensor(example):
+    torch.manual_seed(0)
+    model = Jagged()
+    rows = [torch.randint(0, 20, (length,)) for length in (3, 5)]
+    ids = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    run, _ = reference.record(model, ids, example=example)
+    hidden = model.table(rows[example])
+    query, key = (p(hidden).unflatten(-1, (4, 8)).transpose(0, 1) for p in model.projections[:2])
+    expected = reference.weights_of(query, key, scale=0.3)
+    (attention,) = run.attentions
+    assert np.abs(attention.weights - expected).max() < 2e-6
+    assert attention.residual < 1e-5
+    assert attention.kind == "self"
+    with pytest.raises(attnreport.AttentionNotFound, match="example 2 was asked for, the batch"):
+        reference.record(model, ids, example=2)

@@ -6,6 +6,7 @@ the rows of the ledger and of the provenance. Knows nothing of packing or pictur
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from attnreport.run import Attention, LedgerEntry, Run
@@ -68,8 +69,7 @@ def warnings(run: Run) -> tuple[Notice, ...]:
         )
     found += _reduced(run)
     found += _without_gradient(run)
-    for attention in run.attentions:
-        found += _warnings_of(attention)
+    found += _unsound(run)
     return tuple(found)
 
 
@@ -104,33 +104,62 @@ def _without_gradient(run: Run) -> list[Notice]:
     ]
 
 
-def _warnings_of(attention: Attention) -> list[Notice]:
+def _unsound(run: Run) -> list[Notice]:
+    """Say whose weights are not to be trusted, in one sentence for each reason."""
+    nonfinite = [each for each in run.attentions if each.nonfinite]
+    finite = [each for each in run.attentions if not each.nonfinite]
+    unchecked = [each for each in finite if each.residual is None]
+    wrong = [each for each in finite if each.residual is not None and not each.checked]
     found = []
-    where = f"layer {attention.layer} ({attention.name})"
-    if attention.nonfinite:
+    if nonfinite:
+        count = sum(each.nonfinite for each in nonfinite)
         found.append(
             Notice(
-                f"{_count(attention.nonfinite, 'weight')} of {where} "
-                f"{'is' if attention.nonfinite == 1 else 'are'} NaN or infinite.",
+                f"{_count(count, 'weight')} of {_layers(nonfinite)} "
+                f"{'is' if count == 1 else 'are'} NaN or infinite.",
                 "They are drawn in a colour of their own, never as zero.",
             )
         )
-    elif attention.residual is None:
+    if wrong:
+        found.append(_missed_output(wrong))
+    if unchecked:
+        own = "its output" if len(unchecked) == 1 else "their outputs"
         found.append(
             Notice(
-                f"The weights of {where} could not be checked against its output.",
+                f"The weights of {_layers(unchecked)} could not be checked against {own}.",
                 "Nothing was there to multiply them with.",
             )
         )
-    elif not attention.checked:
-        found.append(
-            Notice(
-                f"The weights of {where} miss its own output by {attention.residual:.1e} "
-                f"(expected at most {attention.tolerance:.0e}).",
-                "Do not rely on this layer's numbers.",
-            )
-        )
     return found
+
+
+def _missed_output(layers: list[Attention]) -> Notice:
+    # A residual that is not a number is worse than any that is.
+    worst = max(layers, key=lambda each: (math.isnan(each.residual or 0.0), each.residual or 0.0))
+    by = f"by {worst.residual or 0.0:.1e} (expected at most {worst.tolerance:.0e})"
+    if len(layers) == 1:
+        return Notice(
+            f"The weights of {_layers(layers)} miss its own output {by}.",
+            "Do not rely on this layer's numbers.",
+        )
+    return Notice(
+        f"The weights of {_layers(layers)} miss their own outputs, layer {worst.layer} {by}.",
+        "Do not rely on these layers' numbers; “What was captured” says by how much each misses.",
+    )
+
+
+def _layers(layers: list[Attention]) -> str:
+    """Return which layers: one by its name, several by their numbers, as ranges where they can."""
+    if len(layers) == 1:
+        return f"layer {layers[0].layer} ({layers[0].name})"
+    ranges: list[list[int]] = []
+    for number in (each.layer for each in layers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    texts = [str(first) if first == last else f"{first}–{last}" for first, last in ranges]
+    return f"layers {', '.join(texts)}"
 
 
 def ledger_summary(run: Run) -> str:

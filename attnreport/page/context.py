@@ -46,6 +46,7 @@ class Shown:
     head: int
     heads: int
     pair: str
+    queries: str
     keys: str
 
 
@@ -133,6 +134,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         [joined_map(found, form.block) for found in measured.maps],
         exact=packed.exact,
     )
+    names = (shown.queries.name, shown.keys.name)
     model = run.provenance.model or "an unnamed model"
     return PageContext(
         version=version,
@@ -148,7 +150,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         precision=_precision(packed),
         groups=_option_groups(run),
         maps=maps.words,
-        shown=Shown(layer, head, shown.heads, pair(shown)[0], shown.keys.name),
+        shown=Shown(layer, head, shown.heads, pair(shown)[0], *names),
         seen=Seen(*seen_words(run)),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,

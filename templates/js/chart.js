@@ -1,6 +1,11 @@
 // @ts-check
 // A Vega chart in the page: interpreted, drawn as SVG, and loading nothing.
 
+/** Milliseconds that a busy machine may take to put a picture in place. */
+const PATIENCE = 10_000;
+/** @type {WeakMap<HTMLElement, string>} the last picture that was asked for in an element */
+const wanted = new WeakMap();
+
 /**
  * @param {HTMLElement} element @param {object} spec Vega
  * @returns {Promise<any>} a Vega view
@@ -28,11 +33,14 @@ export async function drawn(element, view, url) {
   await painted(element, url);
 }
 
-/** Wait until a picture of a chart is in place and decoded. @param {HTMLElement} element @param {string} url */
+/** Wait until a picture of a chart is in place and decoded, or another one is wanted there.
+ * @param {HTMLElement} element @param {string} url */
 export async function painted(element, url) {
+  wanted.set(element, url);
   const images = () => [...element.querySelectorAll("svg image")];
   const inPlace = () => images().some((image) => image.getAttribute("href") === url);
-  for (let frame = 0; frame < 30 && !inPlace(); frame += 1) await nextFrame();
+  const latest = performance.now() + PATIENCE;
+  while (wanted.get(element) === url && !inPlace() && performance.now() < latest) await nextFrame();
   const probe = new Image();
   probe.src = url;
   await probe.decode();

@@ -32,9 +32,11 @@ export function showControls(report, scene) {
   element("shown-title").textContent = scene.title;
   element("shown-pair").textContent = scene.pair;
   element("links-caption").textContent = scene.title;
+  element("queries-name").textContent = scene.queryName;
   element("keys-name").textContent = scene.keyName;
   element("scale-words").textContent = scaleWords(state.scale, state.range, scene.extent, scene.map ? "value" : "weight");
   showMeasure(report, scene);
+  showWorth(scene);
   element("hidden-words").textContent = hiddenWords(scene);
   filled(element("hidden-names"), hiddenNames(scene));
   element("show-all").hidden = !scene.hidden.queries && !scene.hidden.keys;
@@ -78,6 +80,18 @@ function showMeasure(report, { state, theme }) {
   element("score-high").textContent = valueText(span.high);
   const colours = report.palettes[theme].match(/.{6}/g)?.filter((_, code) => code % 25 === 0) ?? [];
   element("score-colours").style.background = `linear-gradient(to right, #${colours.join(", #")})`;
+}
+
+/** Say why the shown head is worth a look, if it is, and mark it where those heads are listed.
+ * @param {Scene} scene */
+function showWorth({ state, map }) {
+  const place = map || state.heads.length > 1 ? "" : `${state.layer}.${state.heads[0]}`;
+  const links = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".notable a"));
+  const shown = [...links].find((link) => link.dataset.place === place);
+  for (const link of links) link.removeAttribute("aria-current");
+  shown?.setAttribute("aria-current", "true");
+  element("worth").hidden = !shown;
+  element("worth").textContent = shown ? `${shown.textContent}.` : "";
 }
 
 /** @param {number} count @param {number[]} chosen @param {string[]} [variants] of a map, in words */

@@ -125,6 +125,8 @@ export class Page {
   describe(query, key) {
     if (!this.scene) return;
     const { state } = this;
+    element("hide-query").hidden = state.query === null;
+    element("hide-key").hidden = state.key === null;
     const set = state.view === "text" && state.more.length > 0 && query === state.query && key === state.key;
     if (set) this.describeSet();
     else if (query !== null && key !== null) showCell(this.scene, query, key);

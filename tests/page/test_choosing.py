@@ -11,6 +11,8 @@ from page_acts import drawn_codes, point_at, shown
 from playwright.sync_api import expect
 from runs import small_run
 
+from attnreport import Attention, Axis, Run
+
 pytestmark = BOTH_BROWSERS
 
 
@@ -198,3 +200,35 @@ def test_choices_of_another_layer_that_has_fewer_heads(page_of):
     page = page_of(run, fragment="#head=3")
     page.select_option("#layer-select", "1")
     expect_head(page, run, 1, 0)
+
+
+def test_a_head_that_stands_out_says_why_where_it_is_shown(page_of):
+    # Head 1 looks at the position before it, head 0 evenly at all.
+    before = np.eye(8, k=-1, dtype=np.float32)
+    before[0, 0] = 1
+    weights = np.stack([np.full((8, 8), 1 / 8, np.float32), before])
+    axis = Axis.of_labels("text", [f"t{at}" for at in range(8)])
+    page = page_of(Run((Attention(weights, "layer", 0, "self", axis, axis, residual=0.0),)))
+    page.locator(".notable a", has_text="head 1 attends to the previous token").click()
+    expect(page.locator("#shown-title")).to_have_text("Layer 0, head 1")
+    expect(page.locator("#worth")).to_have_text(
+        "layer 0 head 1 attends to the previous token, 1.00 of its weight."
+    )
+    assert page.inner_text(".notable [aria-current]").startswith("layer 0 head 1")
+    page.select_option("#head-select", "0,1")
+    expect(page.locator("#worth")).to_be_hidden()
+    assert page.locator(".notable [aria-current]").count() == 0
+
+
+def test_only_what_is_kept_can_be_hidden(page_of):
+    page = page_of(small_run())
+    buttons = page.locator("#hide-query"), page.locator("#hide-key")
+    for button in buttons:
+        expect(button).to_be_hidden()
+    point_at(page, 1, 2, (5, 5), click=True)
+    for button in buttons:
+        expect(button).to_be_visible()
+    buttons[1].click()
+    expect(page.locator("#hidden-words")).to_contain_text("Not shown: 1 of 5 keys")
+    for button in buttons:
+        expect(button).to_be_hidden()

@@ -99,3 +99,28 @@ def test_layer_that_fails_its_check_is_warned_about(residual, words, page_of):
     page = page_of(replace(run, attentions=(bad,)))
     assert words in page.inner_text(".warnings")
     assert "every layer checked" not in page.inner_text(".facts")
+
+
+def test_layers_with_one_fault_are_warned_about_in_one_sentence(page_of):
+    run = small_run(layers=7)
+    residuals = (None, None, None, 0.25, 1e-7, 0.5, None)
+    layers = tuple(
+        replace(each, residual=residual)
+        for each, residual in zip(run.attentions, residuals, strict=True)
+    )
+    page = page_of(replace(run, attentions=layers))
+    warnings = page.locator(".warnings p")
+    assert warnings.count() == 2
+    assert "layers 3, 5 miss their own outputs, layer 5 by 5.0e-01" in warnings.nth(0).inner_text()
+    unchecked = "layers 0–2, 6 could not be checked against their outputs"
+    assert unchecked in warnings.nth(1).inner_text()
+
+
+def test_nonfinite_weights_of_several_layers_are_counted_together(page_of):
+    run = small_run(layers=2)
+    both = tuple(
+        replace(with_nonfinite(small_run(layers=1)).attentions[0], layer=layer, name=each.name)
+        for layer, each in enumerate(run.attentions)
+    )
+    page = page_of(replace(run, attentions=both))
+    assert "6 weights of layers 0–1 are NaN or infinite." in page.inner_text(".warnings")

@@ -148,7 +148,8 @@ def build(
     INPUT is one of
       -                        standard input
       @FILE                    a text file; for models that look a picture (PNG, JPEG, WebP), for
-                               models that listen a sound (WAV, FLAC, Ogg, MP3, AIFF)
+                               those of videos an animated one (GIF too), for models that listen
+                               a sound (WAV, FLAC, Ogg, MP3, AIFF)
       FILE                     the same, where a file of that name exists
       FILE.npz or .safetensors arrays by the names of a PROGRAM's arguments; left out, its examples
       anything else            the text itself

@@ -1,25 +1,18 @@
-"""The picture that boxes count pixels of: read safely, and kept once, small, without metadata.
+"""The picture that boxes count pixels of: kept once, small, without metadata.
 
-What a model is shown and what the page shows come from one reading, so that a box means the same
-place in both. Knows no model, no processor and no page.
+Reads no file, ``picture_file`` does. Knows no model, no processor and no page.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from attnreport.errors import InvalidInput, InvalidRun
-from attnreport.sound import sound_words
+from attnreport.errors import InvalidRun
 
-MAX_PIXELS = 64_000_000
-MAX_BYTES = 64 * 2**20
 # What the page carries: enough for a screen, and a fraction of the report's budget.
 KEPT_SIDE = 1024
 _LOSSLESS_BYTES = 256 * 2**10
@@ -32,8 +25,7 @@ _SLACK = 1e-3
 _MOST_DIGITS = 6
 _LONGEST_UNIT = 16
 
-_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-_FORMATS = ("PNG", "JPEG", "WEBP")
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +106,7 @@ class Picture:
     @property
     def media_type(self) -> str:
         """Return ``"image/png"`` or ``"image/jpeg"``, or an empty string for what is neither."""
-        kinds = (kind for start, kind in _SIGNATURES.items() if self.content.startswith(start))
+        kinds = (kind for start, kind in SIGNATURES.items() if self.content.startswith(start))
         return next(kinds, "")
 
     @classmethod
@@ -167,128 +159,6 @@ class Picture:
                 raise InvalidRun(f"a picture's content is damaged: {error}") from error
             picture = replace(self, content=content)
         return picture
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Hold a picture that was read from a file.
-
-    Attributes:
-        image: its pixels, RGB, upright.
-        picture: the same to be kept.
-        notes: what was done to it on the way, in words for the page.
-    """
-
-    image: Image.Image
-    picture: Picture
-    notes: tuple[str, ...]
-
-
-def read_picture(path: Path) -> Opened:
-    """Read a PNG, JPEG or WebP; what it is called does not matter, what is in it does.
-
-    EXIF orientation is applied, transparency is laid on white, 16 bits become 8, CMYK and
-    palettes become RGB, and of an animation the first frame is taken; notes say so.
-
-    Raises:
-        InvalidInput: it cannot be read, is no such picture, is damaged, empty, or too large.
-    """
-    content = _content(path)
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of half a bomb, and of metadata that it cannot parse: neither is shown.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as source:
-                _check_size(path, *source.size)
-                image, notes = _upright(source, deep=_is_deep(content))
-    except InvalidInput:
-        raise
-    except Image.DecompressionBombError as error:
-        raise InvalidInput(f"INPUT {path} has too many pixels: {error}") from error
-    except UnidentifiedImageError as error:
-        raise InvalidInput(f"INPUT {path} is {_guess(content)}") from error
-    # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error … on damaged files.
-    except Exception as error:
-        raise InvalidInput(f"INPUT {path} is a damaged picture: {error}") from error
-    return Opened(image, Picture.of(image), notes)
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise InvalidInput(f"INPUT {path} is not a file, expected a picture: PNG, JPEG or WebP")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput(f"INPUT {path} cannot be read: {error.strerror}") from error
-    if not content:
-        raise InvalidInput(f"INPUT {path} is empty, expected a picture: PNG, JPEG or WebP")
-    if len(content) > MAX_BYTES:
-        raise InvalidInput(f"INPUT {path} is over {MAX_BYTES >> 20} MiB; make it smaller")
-    return content
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise InvalidInput(f"INPUT {path} is a picture of {width} × {height} pixels: it is empty")
-    if width * height > MAX_PIXELS:
-        raise InvalidInput(
-            f"INPUT {path} has {width} × {height} pixels, over {MAX_PIXELS:,}; make it smaller"
-        )
-
-
-def _guess(content: bytes) -> str:
-    start = content[:1024].lower()
-    if sound := sound_words(content[:12]):
-        return f"{sound}; expected a picture: PNG, JPEG or WebP"
-    if content.startswith(tuple(_SIGNATURES)) or start[8:12] == b"webp":
-        return "a damaged picture: it says its format and little else"
-    if b"<svg" in start:
-        return "an SVG drawing, which has no pixels; export it as PNG"
-    if start.startswith((b"gif8", b"bm", b"ii*", b"mm\0*")) or start[4:8] == b"ftyp":
-        return "a picture in another format; save it as PNG, JPEG or WebP"
-    return "not a picture: expected PNG, JPEG or WebP"
-
-
-def _is_deep(content: bytes) -> bool:
-    """Tell whether this is a PNG of 16 bits; Pillow tells of grey ones only.
-
-    Source: PNG specification, 11.2.1: the bit depth stands behind width and height of IHDR.
-    """
-    return content[:8] in _SIGNATURES and content[24:25] == b"\x10"
-
-
-def _upright(source: Image.Image, *, deep: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return the first frame as upright RGB, and what was done to it."""
-    notes = []
-    frames = getattr(source, "n_frames", 1)
-    if frames > 1:
-        notes.append(f"the picture has {frames} frames; the first was taken")
-    source.seek(0)
-    source.load()
-    turned = ImageOps.exif_transpose(source)
-    if turned.size != source.size or turned.tobytes() != source.tobytes():
-        notes.append("the picture was turned upright, as its EXIF orientation says")
-    if turned.mode.startswith(("I", "F")):
-        turned = _eight_bits(turned)
-        deep = True
-    if deep:
-        notes.append("the picture's 16 bits a pixel were reduced to 8")
-    if turned.has_transparency_data:
-        layered = turned.convert("RGBA")
-        if np.asarray(layered)[..., 3].min() < 255:
-            notes.append("transparent parts of the picture were laid on white")
-        ground = Image.new("RGBA", layered.size, "white")
-        turned = Image.alpha_composite(ground, layered)
-    if turned.mode == "CMYK":
-        notes.append("the picture was turned from CMYK into RGB, without a colour profile")
-    return turned.convert("RGB"), tuple(notes)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return 16-bit grey as 8-bit grey; Pillow alone would cut every value at 255."""
-    values = np.asarray(image, dtype=np.float64)
-    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
 
 
 def _kept(image: Image.Image, side: int, lossless: int) -> bytes:

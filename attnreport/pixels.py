@@ -29,6 +29,10 @@ class Pixels:
         parts: ``(…)`` int64, broadcast likewise: which of ``names`` each number belongs to.
         names: what the parts are called, where a picture is handed over in several: tiles and
             the whole, or the frames of a video.
+        corners: ``(part, 2)``: where the upper left corner of each part lies on the picture, where
+            it shows the parts beside each other; boxes then count from there. None where the parts
+            are of one place.
+        size: width and height of each such part.
         name: what a sequence of its patches is called on the page.
     """
 
@@ -37,10 +41,24 @@ class Pixels:
     parts: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ("",)
     name: str = "picture"
+    corners: NDArray[np.float64] | None = None
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.boxes.ndim < 2 or self.boxes.shape[-1] != 4:
             raise InvalidRun(f"boxes of pixels have shape {self.boxes.shape}, expected (…, 4)")
+
+    def on_picture(
+        self, box: NDArray[np.float64], part: int
+    ) -> tuple[float, float, float, float] | None:
+        """Return what of a box lies in its part, in pixels of the picture; None for nothing."""
+        width, height = self.size or (self.picture.width, self.picture.height)
+        x0, y0, x1, y1 = (float(side) for side in box)
+        x0, y0, x1, y1 = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
+        if not (x0 < x1 and y0 < y1):
+            return None
+        across, down = (0.0, 0.0) if self.corners is None else map(float, self.corners[part])
+        return x0 + across, y0 + down, x1 + across, y1 + down
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Tell whether the boxes can be broadcast to a tensor of this shape."""

@@ -26,6 +26,7 @@ FLOORS = (
         "files",
         "joining",
         "picture",
+        "picture_file",
         "pixels",
         "reduced",
         "run",

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone knows it 
 from attnreport.axis import Axis, Position
 from attnreport.call import Call
 from attnreport.demos.transformer import Layer, load_weights
-from attnreport.picture import read_picture
+from attnreport.picture_file import read_picture
 
 WEIGHTS = Path(__file__).with_name("vision.safetensors")
 KINDS = ("area", "bar", "heatmap", "line", "pie", "scatter")

@@ -59,8 +59,8 @@ class RegionAxes:
         if pixels is None and text is not None and [*kinds[:, 1]] == [*range(len(text))]:
             return text
         insides = [
-            _inside(what, box) if isinstance(what, Pixels) else None
-            for what, box in zip(whats, boxes, strict=True)
+            what.on_picture(box, int(part)) if isinstance(what, Pixels) else None
+            for what, box, part in zip(whats, boxes, kinds[:, 1], strict=True)
         ]
         labels = _grid_labels(boxes, kinds, np.array([box is not None for box in insides]))
         positions = []
@@ -111,14 +111,6 @@ def _patch(pixels: Pixels, box: Box | None, label: str, part: int) -> Position:
     if box is None:
         return Position(f"{name} (padding)".strip(), role="special")
     return Position(f"{name} {label}".strip(), box=box)
-
-
-def _inside(pixels: Pixels, box: NDArray[np.float64]) -> Box | None:
-    """Return what of a box lies in the picture, or None where nothing does."""
-    width, height = pixels.picture.width, pixels.picture.height
-    x0, y0, x1, y1 = (float(side) for side in box)
-    cut = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
-    return cut if cut[0] < cut[2] and cut[1] < cut[3] else None
 
 
 def _token(name: str, index: int) -> str:

@@ -34,6 +34,7 @@ from attnreport.sources.text import read_text
 from attnreport.sources.text_call import text_call
 from attnreport.sources.tokens import JOIN
 from attnreport.sources.vision import open_picture, picture_call
+from attnreport.sources.vision_frames import frames_wanted
 from attnreport.sources.vision_prompt import image_token
 
 _SHOWN_KEYS = 3
@@ -79,7 +80,7 @@ def _open_with_picture(
     dtype: torch.dtype,
 ) -> Source:
     """Do what ``open_source`` does, for a model that looks at a picture."""
-    path, opened = open_picture(request, model_class.__name__)
+    path, opened = open_picture(request, model_class.__name__, frames_wanted(config))
     within = image_token(config) is not None
     processor = _open_processor(transformers, request, within_prompt=within)
     reads = Inputs.of(model_class).text and not within

@@ -7,6 +7,7 @@ family has to be known here. Knows nothing of how the model was opened.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,20 @@ import torch
 from attnreport.axis import Axis
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, one_line
-from attnreport.picture import Opened, read_picture
+from attnreport.picture_file import Opened, read_frames, read_picture
 from attnreport.pixels import Pixels
 from attnreport.sources.names import class_names, token_ids, token_name
 from attnreport.sources.request import Request
 from attnreport.sources.text import file_named
 from attnreport.sources.tokens import encode
 from attnreport.sources.vision_boxes import Make, UnknownGeometry
+from attnreport.sources.vision_frames import Still, frames_wanted, on_sheet
 from attnreport.sources.vision_prompt import image_token, prompt_axis, with_image_token
 from attnreport.sources.vision_tiles import pixels_of
 
 
-def open_picture(request: Request, model_name: str) -> tuple[Path, Opened]:
-    """Read the picture that INPUT names.
+def open_picture(request: Request, model_name: str, frames: int = 1) -> tuple[Path, Opened]:
+    """Read the picture that INPUT names, or where a model wants several, frames of a video.
 
     Raises:
         InvalidInput: there is no such file, or it is no picture.
@@ -39,7 +41,7 @@ def open_picture(request: Request, model_name: str) -> tuple[Path, Opened]:
             f"INPUT {request.text}: there is no such file, and {model_name} looks at a picture: "
             "PNG, JPEG or WebP"
         )
-    return path, read_picture(path)
+    return path, read_picture(path) if frames == 1 else read_frames(path, frames)
 
 
 def picture_call(
@@ -64,20 +66,26 @@ def picture_call(
         prompt, more = with_image_token(model.config, processor, prompt)
         notes += more
         make = partial(processor, text=prompt)
-    frames = getattr(model.config, "num_frames", None)
-    if isinstance(frames, int) and frames > 1:
-        make = partial(_repeated, processor, frames)
-        notes += (
-            f"the model looks at {frames} frames: the picture was shown {frames} times, and the "
-            "patches of all lie over each other",
-        )
-    inputs = _processed(make, opened)
+    if (frames := frames_wanted(model.config)) > 1:
+        make = Still(processor, frames)
+        if not opened.frames:
+            notes += (
+                f"the model looks at {frames} frames: the picture was shown {frames} times, and "
+                "the patches of all lie over each other",
+            )
+    if opened.frames:
+        inputs = _processed(processor, list(opened.frames))
+    else:
+        inputs = _processed(partial(make, images=opened.image))
     # A model in half precision wants its pixels so; the axis goes with the tensor that is used.
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
     words = processor.tokenizer if "input_ids" in inputs else tokenizer
     axes: list[tuple[torch.Tensor, Axis | Pixels]] = []
     try:
-        axes.append((inputs["pixel_values"], pixels_of(make, opened, inputs)))
+        pixels = pixels_of(make, opened, inputs)
+        if opened.frames:
+            pixels = on_sheet(pixels, opened.frames, model.config)
+        axes.append((inputs["pixel_values"], pixels))
     except UnknownGeometry as error:
         notes += (f"nothing can be laid over the picture: {error}",)
     if "input_ids" in inputs:
@@ -103,14 +111,9 @@ def _taken(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name in parameters}
 
 
-def _repeated(processor: Any, frames: int, *, images: Any, **options: Any) -> Any:
-    """Return what a processor makes of a video that stands still."""
-    return processor([images] * frames, **options)
-
-
-def _processed(make: Make, opened: Opened) -> dict[str, Any]:
+def _processed(make: Callable[..., Any], *given: Any) -> dict[str, Any]:
     try:
-        inputs = dict(make(images=opened.image, return_tensors="pt"))
+        inputs = dict(make(*given, return_tensors="pt"))
     except Exception as error:
         raise InvalidInput(f"the processor cannot take the picture: {one_line(error)}") from error
     pixels = inputs.get("pixel_values")

@@ -24,9 +24,6 @@ from attnreport.pixels import box_grid
 # A ramp has 255 steps; resampling and rounding to 8 bits may cost two of them.
 STEPS = 255
 TOLERANCE = 2.0
-# What is asked of a processor so that ramps arrive as they are.
-BARE = {"do_rescale": False, "do_normalize": False}
-
 # A picture and options to what the model gets: an image processor, or a processor with its prompt.
 Make = Callable[..., Mapping[str, Any]]
 
@@ -103,6 +100,13 @@ def tool_of(make: Make) -> Any:
     return getattr(processor, "image_processor", processor)
 
 
+def bare(make: Make) -> dict[str, bool]:
+    """Return what is asked of a processor so that ramps arrive as they are."""
+    options = {"do_rescale": False, "do_normalize": False}
+    # ViViT's moves what it rescales.
+    return options | ({"offset": False} if getattr(tool_of(make), "offset", None) else {})
+
+
 def ramps(width: int, height: int) -> Image.Image:
     """Return a picture whose red grows to the right, whose green grows down, whose blue is full."""
     values = np.full((height, width, 3), STEPS, dtype=np.uint8)
@@ -140,7 +144,9 @@ def _size(pixels: torch.Tensor) -> tuple[int, int]:
 
 def _check(make: Make, found: Placement) -> None:
     """Send ramps through the processor and compare what arrives with what should."""
-    values = _pixels(make, ramps(*found.source), **BARE)[0].double().numpy()  # (channel, y, x)
+    values = (
+        _pixels(make, ramps(*found.source), **bare(make))[0].double().numpy()
+    )  # (channel, y, x)
     for axis, name in ((0, "across"), (1, "down")):
         offset = (found.left, found.top)[axis]
         side, resized = found.processed[axis], found.resized[axis]

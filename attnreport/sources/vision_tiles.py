@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnreport.picture import Opened
+from attnreport.picture_file import Opened
 from attnreport.pixels import Pixels, box_grid
 from attnreport.sources.vision_boxes import (
-    BARE,
     STEPS,
     TOLERANCE,
     Make,
     UnknownGeometry,
+    bare,
     made,
     placement,
     ramps,
@@ -60,7 +60,7 @@ def pixels_of(make: Make, opened: Opened, inputs: Any) -> Pixels:
 
 
 def _arrived(make: Make, opened: Opened) -> Any:
-    return made(make, ramps(*opened.image.size), **BARE)
+    return made(make, ramps(*opened.image.size), **bare(make))
 
 
 def _tiles(make: Make, opened: Opened, shape: tuple[int, ...]) -> Pixels:

@@ -10,7 +10,8 @@ from tiny_vision import FAMILIES, black_but, cropped, exact, stretched
 
 from attnreport.build import build_run
 from attnreport.errors import InvalidInput, InvalidOption
-from attnreport.picture import Opened, Picture
+from attnreport.picture import Picture
+from attnreport.picture_file import Opened
 from attnreport.sources import Request, open_source, vision_tiles
 from attnreport.sources.vision_boxes import UnknownGeometry, placement
 from attnreport.sources.vision_tiles import pixels_of

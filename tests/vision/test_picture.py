@@ -13,7 +13,8 @@ from PIL import Image
 from attnreport import Attention, Axis, Position, Run
 from attnreport.cli import main
 from attnreport.errors import InvalidInput, InvalidRun
-from attnreport.picture import KEPT_SIDE, MAX_PIXELS, Picture, read_picture
+from attnreport.picture import KEPT_SIDE, Picture
+from attnreport.picture_file import MAX_PIXELS, read_picture
 
 
 def photo(width=24, height=16):

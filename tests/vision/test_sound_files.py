@@ -13,7 +13,7 @@ from tiny_sound import RATE, murmur
 
 from attnreport.cli import main
 from attnreport.errors import InvalidInput, MissingExtra
-from attnreport.picture import read_picture
+from attnreport.picture_file import read_picture
 from attnreport.sources import Request, open_source
 from attnreport.sources.sound_file import MAX_SECONDS, is_sound, read_sound
 from attnreport.sources.text import read_text

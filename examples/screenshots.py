@@ -69,9 +69,13 @@ def pages(
         page = context.new_page()
         page.goto(paths[demo].as_uri() + fragment)
         wait_until_ready(page)
-        page.wait_for_timeout(300)  # a picture is in place before it is painted
         if view == "keys":
             page.click("#open-help")
+        else:
+            # As high as the page: what a screenshot adds below the window may not be painted yet.
+            whole = page.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": width, "height": whole})
+        page.wait_for_timeout(300)
         yield view, page
         page.close()
     context.close()
@@ -95,7 +99,7 @@ def main() -> None:
         for width in SIZES:
             for theme in THEMES:
                 for view, page in pages(browser, paths, width, theme):
-                    whole = smaller(page.screenshot(full_page=view != "keys"))
+                    whole = smaller(page.screenshot())
                     whole.save(options.folder / f"{view}-{width}-{theme}.png", optimize=True)
                     if options.readme and width == max(SIZES) and (view, theme) in README:
                         end = page.locator(".desk").bounding_box()

@@ -55,6 +55,7 @@ function showZoom({ state, queries, keys, available }) {
   const part = `${queries.indices.length} of ${available.queries} × ${keys.indices.length} of ${available.keys}`;
   element("zoom-words").textContent = zoomed ? part : "";
   element("zoom-reset").hidden = !zoomed;
+  element("heatmap-live").toggleAttribute("data-zoomed", zoomed);
 }
 
 /** Say what the overview is sorted by, and what its colours and its filter mean.

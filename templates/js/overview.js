@@ -15,6 +15,8 @@ import { scoreCodes, spanOf, valueText } from "./scores.js";
 const LARGEST = 58;
 const SMALLEST = 15;
 const ROW_LETTER_PIXELS = 6.6;
+/** Below a cell of this width "mean" has no room beside the number of the last head. */
+const MEAN_PIXELS = 26;
 /** A cell of a chart narrower than this has no room for its number. */
 const NUMBERED = 26;
 
@@ -60,7 +62,7 @@ export class Overview {
       .signal("columns", columns)
       .signal("rows", rows)
       .signal("columnTicks", columnLabels.map((_, index) => index + 0.5))
-      .signal("columnLabels", columnLabels)
+      .signal("columnLabels", columnLabels.map((label, at) => (columnLabels[at + 1] === "mean" && cell < MEAN_PIXELS ? "" : label)))
       .signal("rowTicks", rowLabels.map((_, index) => index + 0.5))
       .signal("rowLabels", rowLabels)
       .signal("ink", scene.ink)

@@ -53,7 +53,7 @@ export function listenToZoom(page) {
   live.addEventListener("dblclick", () => page.go({ rows: null, columns: null }));
   live.addEventListener("keydown", (event) => onZoomKey(page, event));
   listenToDrag(page, live);
-  listenToPinch(page, live);
+  listenToFingers(page, live);
   element("zoom-reset").addEventListener("click", () => page.go({ rows: null, columns: null }));
   element("zoom-in").addEventListener("click", () => zoom(page, 1 / FACTOR, null));
   element("zoom-out").addEventListener("click", () => zoom(page, FACTOR, null));
@@ -102,9 +102,10 @@ function side(window, length, indices, kept) {
 }
 
 /** Where an event points to, as places before the window is cut.
- * @param {Page} page @param {MouseEvent} event @returns {[number, number] | null} */
+ * @param {Page} page @param {{clientX: number, clientY: number}} event
+ * @returns {[number, number] | null} */
 function placeAt(page, event) {
-  const cell = page.views.get("heatmap")?.cellAt(event);
+  const cell = page.views.get("heatmap")?.cellAt(/** @type {MouseEvent} */ (event));
   if (!cell || !page.scene) return null;
   const { queries, keys, state } = page.scene;
   return [
@@ -147,29 +148,39 @@ function pan(page, down, across) {
   page.go({ rows, columns });
 }
 
-/** Two fingers that move apart zoom in, together out. @param {Page} page @param {HTMLElement} live */
-function listenToPinch(page, live) {
+/** Two fingers that move apart zoom in, together out, at the place between them; one finger moves a
+ * zoomed picture, over which the page does not scroll (page.css).
+ * @param {Page} page @param {HTMLElement} live */
+function listenToFingers(page, live) {
   /** @type {Map<number, PointerEvent>} */
   const fingers = new Map();
   let apart = 0;
+  /** @type {[number, number] | null} the place under a finger that moves the picture */
+  let held = null;
   live.addEventListener("pointerdown", (event) => {
     if (event.pointerType !== "touch") return;
     fingers.set(event.pointerId, event);
     apart = distance(fingers);
+    held = fingers.size === 1 && (page.state.rows ?? page.state.columns) ? placeAt(page, event) : null;
   });
   live.addEventListener("pointermove", (event) => {
     if (!fingers.has(event.pointerId)) return;
     fingers.set(event.pointerId, event);
+    const to = held && placeAt(page, event);
+    if (held && to) pan(page, held[0] - to[0], held[1] - to[1]);
     const now = distance(fingers);
     if (!apart || !now) return;
     const ratio = now / apart;
     if (ratio > FACTOR || ratio < 1 / FACTOR) {
       apart = now;
-      zoom(page, 1 / ratio, null);
+      zoom(page, 1 / ratio, placeAt(page, midway(fingers)));
     }
   });
   for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
-    live.addEventListener(end, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
+    live.addEventListener(end, (event) => {
+      fingers.delete(/** @type {PointerEvent} */ (event).pointerId);
+      held = null;
+    });
   }
 }
 
@@ -177,4 +188,10 @@ function listenToPinch(page, live) {
 function distance(fingers) {
   const [first, second] = [...fingers.values()];
   return second ? Math.hypot(first.clientX - second.clientX, first.clientY - second.clientY) : 0;
+}
+
+/** The place between two fingers. @param {Map<number, PointerEvent>} fingers */
+function midway(fingers) {
+  const [first, second] = [...fingers.values()];
+  return { clientX: (first.clientX + second.clientX) / 2, clientY: (first.clientY + second.clientY) / 2 };
 }

@@ -196,6 +196,46 @@ def test_two_fingers_zoom(page_of):
     assert last - first + 1 < 16
 
 
+def test_fingers_zoom_between_them_and_one_moves_the_picture(page_of):
+    page = page_of(small_run(queries=20), has_touch=True)
+    box = page.locator(IMAGE).bounding_box()
+    client = page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        places = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": finger}
+            for finger, (x, y) in enumerate(points)
+        ]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        page.wait_for_timeout(40)
+
+    # In the upper right corner, where both windows then lie.
+    touch("touchStart", (0.85, 0.1), (0.95, 0.1))
+    for apart in (0.06, 0.07, 0.08, 0.09):
+        touch("touchMove", (0.9 - apart, 0.1), (0.9 + apart, 0.1))
+    touch("touchEnd")
+    expect(page.locator("#heatmap-live")).to_have_attribute("data-zoomed", "")
+    rows, columns = (list(map(int, shown(page)[side].split("-"))) for side in ("rows", "columns"))
+    assert rows[0] < 4
+    assert columns[1] > 15
+    size = rows[1] - rows[0] + 1
+    assert size < 16
+
+    box = page.locator(IMAGE).bounding_box()
+    before = page.evaluate("scrollY")
+    touch("touchStart", (0.5, 0.7))
+    for step in range(1, 5):
+        touch("touchMove", (0.5 + step / 10, 0.7 - step / 10))
+    touch("touchEnd")
+    moved = round(0.4 * size)
+    expect(page.locator("#zoom-words")).to_have_text(f"{size} of 20 × {size} of 20")
+    after = [list(map(int, shown(page)[side].split("-"))) for side in ("rows", "columns")]
+    assert abs(after[0][0] - rows[0] - moved) <= 1
+    assert abs(columns[0] - after[1][0] - moved) <= 1
+    assert page.evaluate("scrollY") == before
+    assert "query" not in shown(page)
+
+
 def test_every_choice_is_restored_from_the_address(page_of):
     page = page_of(small_run(layers=1, heads=4, queries=9))
     page.select_option("#head-select", "0,1,2,3")

@@ -32,7 +32,12 @@ from attnreport.recording.registry import name_of
 from attnreport.recording.watch import Watch
 
 ADDING = methods("add")
-DIVIDING = methods("div", "divide", "true_divide", "truediv")
+# Not the reversed ones, whose first argument is what is divided by.
+DIVIDING = {
+    function
+    for function in methods("div", "divide", "true_divide", "truediv")
+    if not name_of(function).startswith("__r")
+}
 # How far from 1 a row may sum, by rounding of half precisions too, to have been divided by its sum.
 _ROUNDING = 5e-2
 

@@ -1,19 +1,33 @@
-"""Tell attention over channels from attention over positions, by where the features went.
+"""Tell channels from positions, by where the numbers of either lie in a product.
 
 In cross-covariance attention (El-Nouby et al. 2021, XCiT https://arxiv.org/abs/2106.09681) the keys
-are the channels of a head, and what they are mixed along are the positions. The numbers of the
-features take the way of the values again, from the projection on. Knows no softmax.
+are the channels of a head, and what they are mixed along are the positions. In linear attention
+with a softmax over the keys of each channel (Shen et al. 2021, https://arxiv.org/abs/1812.01243)
+keys are multiplied with values first, once for all queries: the rows of the first product are
+channels, and so are the keys of the second. Knows no softmax.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from attnreport.recording.gradients import Arrange
-from attnreport.recording.places import Root, numbers_of
-from attnreport.recording.steps import Parent, is_constant
-from attnreport.recording.streams import Streams
+from attnreport.recording.parts import Partial
+from attnreport.recording.places import Root, lie_along, numbers_of, roots
+from attnreport.recording.steps import Parent, is_constant, part_of_tensor
+from attnreport.recording.streams import Stream, Streams
+from attnreport.recording.watch import Watch
+from attnreport.recording.windows import Side
 
+LINEAR = (
+    "linear attention: keys are multiplied with values first, once for all queries, so that there "
+    "is no matrix of weights over positions"
+)
+# What the first product returned is made of this.
+_CONTEXT = Partial(object(), np.zeros(0, np.bool_))
 # So many steps lie at most between a projection and the product with the values.
 _FURTHEST = 24
 
@@ -40,11 +54,7 @@ def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange = tor
     if moved is None or 0 in moved.shape:
         return False
     moved = arrange(moved)
-    if moved.shape[-2] < 2:
-        return False
-    along_keys = moved.amax(dim=-1)
-    constant = bool((along_keys == moved.amin(dim=-1)).all())
-    return constant and bool((along_keys[..., 1:] != along_keys[..., :-1]).all())
+    return moved.shape[-2] > 1 and lie_along(moved, -2)
 
 
 def _projected(streams: Streams, values: torch.Tensor) -> Parent | None:
@@ -62,3 +72,34 @@ def _projected(streams: Streams, values: torch.Tensor) -> Parent | None:
             return None
         tag, shape = parent.tag, parent.shape
     return None
+
+
+def is_linear(
+    watch: Watch, stream: Stream | None, lead: Sequence[int], rows: Side, source: torch.Tensor
+) -> bool:
+    """Tell whether a product is one of the two of linear attention.
+
+    Args:
+        watch: whose call is being recorded.
+        stream: what the rows belong to.
+        lead: the leading dimensions.
+        rows: the weights.
+        source: the values, as the model has them.
+    """
+    if part_of_tensor(watch.streams.tag(source)) is _CONTEXT:
+        return True
+    if stream is None or not _rows_are_channels(watch, stream, lead, rows):
+        return False
+    tag = watch.streams.tag(watch.returned)
+    if tag is not None:
+        tag.part = _CONTEXT
+    return True
+
+
+def _rows_are_channels(watch: Watch, stream: Stream, lead: Sequence[int], rows: Side) -> bool:
+    for root in roots(watch.streams, rows.tensor, stream.batch or 1):
+        numbers = numbers_of(watch.streams, rows.tensor, root)
+        if numbers is not None:
+            each = rows.arrange(numbers).expand(*lead, -1, -1)
+            return lie_along(each, -1)
+    return False

@@ -12,22 +12,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from attnreport.recording.accumulating import Accumulated
+from attnreport.recording.accumulating import DIVIDING, Accumulated
 from attnreport.recording.following import SCALING, SHAPING, Called, begin, start, state_of
 from attnreport.recording.product import Matrices
 from attnreport.recording.registry import recorder
 from attnreport.recording.watch import Watch
 
 _SUMS = {torch.sum, torch.Tensor.sum}
-_DIVISIONS = {
-    torch.div,
-    torch.divide,
-    torch.true_divide,
-    torch.Tensor.div,
-    torch.Tensor.div_,
-    torch.Tensor.__truediv__,
-    torch.Tensor.__itruediv__,
-}
 _SUBTRACTIONS = {torch.sub, torch.Tensor.sub, torch.Tensor.sub_, torch.Tensor.__sub__}
 _ADDITIONS = {torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.clamp, torch.Tensor.clamp}
 
@@ -43,7 +34,7 @@ class Unnormalised:
             sums[1].flow(watch, call, sums[0])
         elif call.function in _SUMS and _keeps_rank(call, tensor):
             start(watch, call.output, Total())
-        elif call.function in _DIVISIONS and isinstance(state_of(watch, call.args[1]), Total):
+        elif call.function in DIVIDING and isinstance(state_of(watch, call.args[1]), Total):
             begin(watch, call.output, "exp and sum")
         elif call.function in SCALING | SHAPING and isinstance(call.output, torch.Tensor):
             start(watch, call.output, self)
@@ -64,7 +55,7 @@ class Total:
         elif call.function in _ADDITIONS or call.function in SHAPING:
             if isinstance(call.output, torch.Tensor):
                 start(watch, call.output, self)
-        elif call.function in _DIVISIONS and call.args[1] is tensor:
+        elif call.function in DIVIDING and call.args[1] is tensor:
             state = state_of(watch, call.args[0])
             if state is not None and not isinstance(state, Total):
                 state.flow(watch, call, call.args[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, is_constant
+from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, agreed, is_constant
 from attnreport.recording.streams import Streams, Tag
 
 # The number of what comes from somewhere else than the sequence.
@@ -112,6 +112,24 @@ def _taken(step: Step, known: dict[int, torch.Tensor | None]) -> torch.Tensor | 
     except (Unclear, RuntimeError, IndexError, TypeError):
         return None
     return after if tuple(after.shape) == step.after else None
+
+
+def lie_along(numbers: torch.Tensor, dimension: int) -> bool:
+    """Tell whether the places along one of the last two dimensions are what is numbered.
+
+    Args:
+        numbers: ``(…, row, column)``, of positions or of features.
+        dimension: -1 or -2; along the other one there is only one number.
+    """
+    return _is_one(numbers, -3 - dimension) and not _is_one(numbers, dimension)
+
+
+def _is_one(numbers: torch.Tensor, dimension: int) -> bool:
+    try:
+        agreed(numbers, dimension)
+    except Unclear:
+        return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)

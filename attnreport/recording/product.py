@@ -12,12 +12,11 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.recording.apart import quietly
-from attnreport.recording.channels import over_channels
+from attnreport.recording.channels import LINEAR, is_linear, over_channels
 from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not
-from attnreport.recording.linear import WHY, is_linear
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
 from attnreport.recording.streams import Stream
@@ -152,7 +151,7 @@ def _arrangement(
         if pieces is None and is_linear(
             watch, queries, product.lead, _rows(product), product.source
         ):
-            layout = WHY
+            layout = LINEAR
         if isinstance(layout, Layout):
             # Cut weights meet several values: that these lack a dimension says nothing of heads.
             values = None if followed.cut else product.values

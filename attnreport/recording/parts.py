@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.axis import Axis
 from attnreport.recording.laying import Part
 from attnreport.run import LedgerEntry
 
@@ -120,6 +121,7 @@ def _whole(
             return LedgerEntry(first.name, first.call, None, "; ".join([*reasons, why]))
         part = Part(int(rows[0]), int(rows[-1]) + 1)
         weights = weights[:, rows]
+    rows_axis, columns_axis = _axes(group, part)
     left = 1 - weights.sum(axis=-1)
     # A row that may look at nothing is zeros, and no padding has its share.
     sink = np.where(weights.any(axis=-1), left.clip(0, 1), 0).astype(np.float32)
@@ -133,10 +135,23 @@ def _whole(
         sink=sink if np.any(sink > _LEFT) else None,
         normalised=bool(first.normalised and left.min(initial=0) > -_LEFT),
         query_part=part,
-        query_axis=next((found.query_axis for found, _ in group if found.query_axis), None)
-        if part is None
-        else None,
+        query_axis=rows_axis,
+        key_axis=columns_axis,
         gradient=None,
         value_norms=None,
         partial=None,
     )
+
+
+def _axes(
+    group: Sequence[tuple[Found, Partial]], part: Part | None
+) -> tuple[Axis | None, Axis | None]:
+    """Return what rows and columns stand for, as far as those tell that know most of it."""
+    knowing = (found for found, each in group if each.asked.all() or len(group) == 1)
+    found = next((found for found in knowing if found.query_axis), None)
+    if found is None or found.query_axis is None:
+        return None, None
+    rows = found.query_axis
+    if part is not None:
+        rows = replace(rows, positions=rows.positions[part.start : part.stop])
+    return rows, found.key_axis

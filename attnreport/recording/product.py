@@ -174,6 +174,7 @@ def _may_be_pieces(
     return (
         isinstance(layout, str)
         or len(product.lead) > 2
+        or watch.may_be_tiles(product.output.shape)
         or followed.cut
         or (
             asking != answering
@@ -224,8 +225,7 @@ def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: 
         lay(found, pieces, shown, origin, held)
     # Other columns of the same rows may be on their way to another product.
     all_there = bool(np.all(found.weights.sum(axis=-1) > 1 - _TOLERANCE["float32"]))
-    if pieces.covering:
-        lay_axis(watch, found, product.lead, _rows(product), pieces)
+    lay_axis(watch, found, product.lead, _rows(product), pieces)
     origin.laid = True
     watch.laid.add(name)
     watch.keep(found)

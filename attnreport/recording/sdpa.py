@@ -56,7 +56,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if name is None:
         return
     layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
-    if isinstance(layout, str) or query.dim() > 4:
+    if isinstance(layout, str) or query.dim() > 4 or watch.may_be_tiles(query.shape):
         given = _Given(query, key, value, output, attn_mask, scale, is_causal)
         if not dropout_p and _record_pieces(watch, name, given, queries):
             return
@@ -142,8 +142,7 @@ def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | Non
         weights = weights.reshape(*lead, *weights.shape[-2:])
         values = given.value.expand(*lead, -1, -1)
         lay(found, pieces, weights, found, (weights, values, given.output))
-    if pieces.covering:
-        lay_axis(watch, found, lead, rows, pieces)
+    lay_axis(watch, found, lead, rows, pieces)
     watch.keep(found)
     if pieces.covering:
         watch.attended_in_windows(found, given.output, pieces)

@@ -229,6 +229,10 @@ class Watch(TorchFunctionMode):
             return layout_of(shape, stream, self.example)
         return self.generation.layout(shape, stream)
 
+    def may_be_tiles(self, shape: Sequence[int]) -> bool:
+        """Tell whether ``(…, query, width)`` may be tiles of a picture instead of examples."""
+        return self.regions.active and len(shape) > 2 and shape[0] > 1
+
     def axis_along(
         self, tensor: torch.Tensor, pick: Callable[[torch.Tensor], torch.Tensor]
     ) -> Axis | None:

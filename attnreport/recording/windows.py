@@ -15,6 +15,7 @@ from attnreport.recording.parts import Partial
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
 from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
+from attnreport.recording.tiles import tiles_for
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, to_host
 
@@ -51,6 +52,8 @@ def pieces_for(
 ) -> Pieces | None:
     """Return where pieces belong; None where that cannot be told, or is too much to show.
 
+    Windows and blocks are pieces of a sequence that was cut; tiles and frames make one together.
+
     Args:
         watch: whose example is wanted.
         stream: what the queries belong to.
@@ -60,6 +63,22 @@ def pieces_for(
     """
     if stream is None:
         return None
+    cut = _cut_from(watch, stream, lead, rows, columns)
+    if cut is not None and not is_ordinary(cut):
+        return cut
+    sides = ((each.tensor, each.arrange) for each in (rows, columns))
+    tiles = tiles_for(watch, lead, *sides)
+    return tiles if tiles is not None and _can_be_shown(tiles) else cut
+
+
+def _can_be_shown(pieces: Pieces) -> bool:
+    return pieces.length**2 * pieces.heads <= _MOST
+
+
+def _cut_from(
+    watch: Watch, stream: Stream, lead: Sequence[int], rows: Side, columns: Side
+) -> Pieces | None:
+    """Return the pieces of a sequence that they were cut from, if there is one."""
     # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
     for root in roots(watch.streams, columns.tensor, stream.batch or 1):
         if root.length**2 > _MOST:
@@ -70,7 +89,7 @@ def pieces_for(
         if answering is None or asking is None:
             continue
         pieces = arranged(asking, answering, root, watch.example)
-        if pieces is not None and pieces.length**2 * pieces.heads <= _MOST:
+        if pieces is not None and _can_be_shown(pieces):
             return pieces
     return None
 

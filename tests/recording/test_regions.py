@@ -182,3 +182,50 @@ def test_boxes_that_do_not_fit_are_refused():
         pass
     with pytest.raises(attnreport.AttnreportError, match="boxes of pixels have shape"):
         attnreport.Pixels(described.picture, np.zeros((3, 3)))
+
+
+def batch_of(boxes_of):
+    """Two pictures in one call, each cut into 4 × 4 patches; ``boxes_of`` says what they show."""
+    model = Attending(lambda self, x: flat(self.parts[0](x)), nn.Conv2d(3, 4, 4, 4))
+    tensor, described = pixels()
+    both = torch.cat([tensor, tensor.flip(3)])
+    shown = attnreport.Pixels(
+        described.picture, boxes_of(described.boxes), np.arange(2).reshape(2, 1, 1, 1), ("a", "b")
+    )
+    if boxes_of is examples:
+        shown = described
+    with torch.no_grad(), attnreport.capture(model, axes=[(both, shown)]) as recording:
+        model(both)
+    with torch.no_grad():
+        hidden = flat(model.parts[0](both)).double()
+    weights = (hidden @ hidden.mT / 2).softmax(dim=2).numpy()
+    return recording.run().attentions[0], weights
+
+
+def examples(whole):
+    """Both are of the same place."""
+    return whole
+
+
+def tiles(whole):
+    """The left half, and the right half."""
+    half = whole * [0.5, 1, 0.5, 1]
+    right = np.array([SIDE / 2, 0, SIDE / 2, 0])
+    return np.stack([half, half + right])[:, None]
+
+
+def test_two_pictures_of_a_batch_are_two_examples():
+    attention, weights = batch_of(examples)
+    np.testing.assert_allclose(attention.weights[0], weights[0], atol=1e-6)
+    assert len(attention.keys) == 16
+
+
+def test_two_halves_of_one_picture_are_one_sequence():
+    attention, weights = batch_of(tiles)
+    assert attention.weights.shape == (1, 32, 32)
+    for half in (0, 1):
+        own = slice(16 * half, 16 * half + 16)
+        np.testing.assert_allclose(attention.weights[0, own, own], weights[half], atol=1e-6)
+    assert not attention.weights[0, :16, 16:].any() and not attention.weights[0, 16:, :16].any()
+    assert attention.keys.labels[0] == "a row 0 column 0"
+    assert attention.keys.positions[16].box == (8, 0, 10, 4)

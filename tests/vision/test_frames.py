@@ -182,26 +182,53 @@ def test_a_video_in_a_container_is_called_so(tmp_path, kind):
         assert words in str(raised.value)
 
 
-def test_attention_over_time_is_shown_and_that_over_space_named(run_of, tmp_path):
-    """Each of 36 patches looks at itself in 4 frames: softmax of the projections, in float64."""
-    run = run_of("timesformer", textured((97, 53)))
+def test_attention_over_time_and_over_space(run_of, tmp_path):
+    """TimeSformer: each of 36 patches looks at itself in 4 frames, then each frame at itself.
+
+    The reference is the softmax of the model's own projections, in float64.
+    """
+    run = run_of("timesformer", *video((97, 53)))
     source = open_source(Request(str(tmp_path / "timesformer"), str(tmp_path / "in")))
     found = []
     for layer in source.model.encoder.layer:
-        layer.temporal_attention.attention.qkv.register_forward_hook(
-            lambda _, __, output: found.append(output.double().numpy())
-        )
+        for each in (layer.temporal_attention, layer.attention):
+            each.attention.qkv.register_forward_hook(
+                lambda _, __, output: found.append(output.double().numpy())
+            )
     with torch.no_grad():
         source.model(*source.call.args, **source.call.kwargs)
+    assert not run.missed
     for attention, projected in zip(run.attentions, found, strict=True):
-        query, key, _ = projected.reshape(36, 4, 3, 2, 8).transpose(2, 0, 3, 1, 4)
+        count, length, _ = projected.shape
+        query, key, _ = projected.reshape(count, length, 3, 2, 8).transpose(2, 0, 3, 1, 4)
         scores = np.exp(query @ key.swapaxes(2, 3) / 8**0.5)
-        expected = np.zeros((2, 36, 4, 36, 4))
-        for patch, score in enumerate(scores / scores.sum(axis=3, keepdims=True)):
-            expected[:, patch, :, patch] = score
-        weights = attention.weights  # key 0 is the class token, which no patch sees here
-        assert not weights[:, :, 0].any()
-        np.testing.assert_allclose(weights[:, :, 1:], expected.reshape(2, 144, 144), atol=1e-6)
-    assert [entry.name for entry in run.missed] == [
-        f"encoder.layer.{layer}.attention.attention" for layer in range(2)
-    ]
+        expected = np.zeros((2, count, length, count, length))
+        for piece, score in enumerate(scores / scores.sum(axis=3, keepdims=True)):
+            expected[:, piece, :, piece] = score
+        over_time = length == 4
+        # Key 0 of attention over time is the class token, which no patch sees there.
+        assert not attention.weights[:, :, :1].any() or not over_time
+        weights = attention.weights[:, :, 1:] if over_time else attention.weights
+        np.testing.assert_allclose(weights, expected.reshape(2, *2 * (count * length,)), atol=1e-6)
+        labels = attention.queries.labels
+        assert labels[:2] == (
+            ("frame 1 row 0 column 0", "frame 2 row 0 column 0")
+            if over_time
+            else ("[CLS]", "frame 1 row 0 column 0")
+        )
+        assert len(boxed(attention.queries)) == len(boxed(attention.keys)) == 144
+
+
+def test_of_frames_one_by_one_the_right_one_is_covered(run_of, page_of):
+    """A spot in the third frame changes one position over space: the one it lies in."""
+    dark = run_of("timesformer", *video((97, 53)))
+    first = dark.attentions[1]
+    place = 2 * 37 + 1 + 21
+    still = run_of("timesformer", textured((97, 53))).attentions[1].queries.positions[place].box
+    frames = video((97, 53))
+    frames[2], (x, y) = lit(frames[2], still)
+    changed = changes(first, run_of("timesformer", *frames).attentions[1])[1]
+    assert int(changed.argmax()) == place
+    box = first.keys.positions[place].box
+    spot = x + box[0] - still[0], y + box[1] - still[1]
+    check_page(page_of, [Lit("timesformer", first.keys, place, spot)])

@@ -5,12 +5,13 @@ The reference is the model itself: what its language model is handed, with a spo
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
 from families import draw
 from planted import Lit, check_page
-from test_families import SIZES, boxed, holds, lit, textured
+from test_families import SIZES, boxed, changes, holds, lit, textured
 from tiny_vision import SMALL, SQUARE, cropped, exact, picture_tokenizer
 
 from attnreport.build import build_run
@@ -182,7 +183,71 @@ def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, 
     textured((97, 53)).save(tmp_path / "in.png")
     run = build_run(Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat"))
     assert all(attention.checked for attention in run.attentions)
-    # Idefics' tiles become a batch inside the model: its tower's attention is named, not drawn.
-    assert all("windows, chunks or beams" in entry.reason for entry in run.missed)
-    assert len(run.missed) == (2 if name == "idefics3" else 0)
+    assert not run.missed
     assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2
+
+
+# Where each model's tower keeps its layers.
+TILED = {"internvl": "vision_tower", "idefics3": "vision_model"}
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_in_the_tower_each_tile_looks_at_itself(saved, tmp_path, name):
+    """Against what the tower itself returns as its attention, tile by tile."""
+    textured((203, 77)).save(tmp_path / "in.png")
+    request = Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat")
+    tower = [each for each in build_run(request).attentions if TILED[name] in each.name]
+    source = open_source(request)
+    source.model.set_attn_implementation("eager")
+    returned = []
+    for module in source.model.modules():
+        if type(module).__name__ in {"InternVLVisionAttention", "Idefics3VisionAttention"}:
+            module.register_forward_hook(lambda _, __, output: returned.append(output[1].numpy()))
+    with torch.no_grad():
+        source.model(*source.call.args, **source.call.kwargs)
+    assert len(tower) == len(returned) == 2
+    for attention, tiles in zip(tower, returned, strict=True):
+        count, heads, length, _ = tiles.shape
+        assert count > 2
+        expected = np.zeros((heads, count, length, count, length), np.float32)
+        for tile, weights in enumerate(tiles):
+            expected[:, tile, :, tile] = weights
+        np.testing.assert_allclose(
+            attention.weights, expected.reshape(heads, *2 * (count * length,)), atol=1e-6
+        )
+        assert attention.queries == attention.keys
+        assert sum("tile 2 " in label for label in attention.queries.labels) == 36
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, page_of, name):
+    size, found = SIZES["wide"], []
+    request = Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat")
+    textured(size).save(tmp_path / "in.png")
+    dark = build_run(request).attentions[0]
+    axis = dark.keys
+    for tile in ("tile 1 row 2 column 3", "tile 2 row 4 column 1"):
+        wanted = axis.labels.index(tile)
+        image, spot = lit(textured(size), axis.positions[wanted].box)
+        image.save(tmp_path / "in.png")
+        score = changes(dark, build_run(request).attentions[0])[1]
+        # The whole picture comes once more, smaller: of the tiles this one changes most.
+        own = [place for place, label in enumerate(axis.labels) if label.startswith("tile")]
+        place = max(own, key=lambda each, score=score: score[each])
+        assert place == wanted
+        assert all(holds(axis.positions[each].box, spot, 0.5)
+                   for each in np.argsort(score)[-2:])  # fmt: skip
+        found.append(Lit(name, axis, place, spot))
+    check_page(page_of, found)
+
+
+def test_tiles_that_together_are_too_much_are_named_or_shown_alone(saved, tmp_path, monkeypatch):
+    textured((203, 77)).save(tmp_path / "in.png")
+    monkeypatch.setattr("attnreport.recording.windows._MOST", 10_000)
+    runs = [
+        build_run(Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat"))
+        for name in TILED
+    ]
+    assert runs[0].attentions[0].weights.shape == (2, 37, 37)  # of the batch's first tile
+    assert [len(run.missed) for run in runs] == [0, 2]
+    assert all("windows, chunks or beams" in entry.reason for entry in runs[1].missed)

@@ -5,6 +5,7 @@ import { element, filled, made } from "./dom.js";
 import { inkOn } from "./palette.js";
 import { lookedAt, lookers } from "./profile.js";
 import { placeOf } from "./scale.js";
+import { TextPicture } from "./textpicture.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./weights.js").Axis} Axis */
@@ -19,6 +20,7 @@ export class Text {
     this.element = element;
     /** @type {Scene | null} */
     this.scene = null;
+    this.view = new TextPicture(element, () => this.scene?.ink ?? "");
     /** @type {Record<Role, HTMLElement[]>} */
     this.tokens = { query: [], key: [] };
     /** @type {Float32Array} what is shaded by, for whoever takes it out */
@@ -124,6 +126,7 @@ export class Text {
     // A second token of the same character, or one that stands for no text, shows its label.
     const own = span && axis.text && span[0] >= at && span[1] > span[0];
     const node = made("span", own && span ? (axis.text ?? "").slice(...span) : label, own ? "token" : "token added");
+    if (!own) node.dir = "auto"; // or a [CLS] before it would turn a text that runs from right to left
     node.dataset.role = role;
     node.dataset.index = String(index);
     this.tokens[role].push(node);

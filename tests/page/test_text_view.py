@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from browser import BOTH_BROWSERS
 from page_acts import palette_of, shown
 from playwright.sync_api import expect
 from runs import small_run, softmax
@@ -167,3 +168,17 @@ def test_csv_is_what_the_shade_says(page_of):
     assert [row[1] for row in rows[1:]] == list(run.attentions[0].keys.labels)
     numbers = np.array([row[2] for row in rows[1:]], np.float32)
     np.testing.assert_array_equal(numbers, run.attentions[0].weights[0, 2])
+
+
+@BOTH_BROWSERS
+@pytest.mark.parametrize(("text", "way"), [("שלום עולם", "rtl"), ("Ada met", "ltr")])
+def test_a_special_token_before_a_text_does_not_turn_it(text, way, page_of):
+    words = [(0, text.index(" ")), (text.index(" ") + 1, len(text))]
+    special = Position("[CLS]" if way == "rtl" else "[ש]", role="special")
+    axis = Axis("text", (special, *(Position(text[a:b], span=(a, b)) for a, b in words)), text)
+    run = Run((Attention(softmax((1, 3, 3), 1), "x", 0, "self", axis, axis, residual=0.0),))
+    page = page_of(run, fragment="#view=text")
+    flow = page.locator("#text-live .flow")
+    assert flow.evaluate("node => getComputedStyle(node).direction") == way
+    left = [page.locator(f"#text-live [data-index='{at}']").bounding_box()["x"] for at in range(3)]
+    assert sorted(left, reverse=way == "rtl") == left

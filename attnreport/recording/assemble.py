@@ -40,6 +40,7 @@ class Assembled:
 
 def assemble(watch: Watch) -> Assembled:
     """Return what a watch saw as attentions and ledger, in the order of execution."""
+    watch.settle()
     attentions: list[Attention] = []
     ledger: list[LedgerEntry] = []
     seen = stitch(join_parts(watch.found))

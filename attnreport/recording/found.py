@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.recording.generation import Generation
 from attnreport.recording.laying import Part
+from attnreport.recording.operands import Operands
 from attnreport.recording.parts import Partial
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.streams import Stream
+from attnreport.recording.weights import to_host
 from attnreport.run import ValueNorms
 
 
@@ -53,6 +55,7 @@ class Found:
             generation; which of them was returned is known when it ends.
         generation: which one it is of, where it is of one.
         step: how many calls its module had in the generation before this one.
+        waiting: what the weights are to be computed from, once it is known whether all are kept.
     """
 
     name: str
@@ -82,10 +85,13 @@ class Found:
     copies: int = 1
     generation: Generation | None = None
     step: int = 0
+    waiting: Operands | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return how many heads, queries and keys there are, kept or not."""
+        if self.waiting is not None:
+            return self.waiting.shape
         if self.reduction is not None:
             return self.reduction.shape
         heads, rows, keys = self.weights.shape
@@ -98,6 +104,13 @@ class Found:
         self.heads = heads
         self.weights = self.weights[places]
         self.sink = None if self.sink is None else self.sink[places]
+
+    def settle(self) -> None:
+        """Compute the weights that waited."""
+        operands, self.waiting = self.waiting, None
+        if operands is not None:
+            weights, self.residual = operands.weights()
+            self.weights = to_host(weights, ours=True)
 
     def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return of ``(…, query, key)`` the rows that are kept."""

@@ -1,11 +1,13 @@
 """Hold what is kept of a capture within a stated amount of memory.
 
 Weights are kept whole while they fit. When they no longer do, every two neighbouring positions are
-joined, in all layers alike, and two of those again, until they fit. Knows sizes; no formulas.
+joined, in all layers alike, and two of those again, until they fit. Those of long inputs wait to be
+computed until it is known which. Knows sizes; no formulas.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +19,14 @@ from attnreport.recording.reducing import Reduction
 
 if TYPE_CHECKING:
     from attnreport.recording.found import Found
+    from attnreport.recording.operands import Operands
 
 # What is kept by default, in bytes.
 MAX_MEMORY = 2_000_000_000
 # Positions joined to one at most: more would leave nothing to see.
 _COARSEST = 64
-_NONE = np.empty((0, 0, 0), np.float32)
+NO_WEIGHTS = np.empty((0, 0, 0), np.float32)
+_BYTES = 4  # of a float32
 
 
 class Memory:
@@ -42,19 +46,31 @@ class Memory:
         self._norms = ""
         self.whole = 0
 
+    def may_wait(self, operands: Operands) -> bool:
+        """Tell whether weights are better computed once it is known whether all can be kept."""
+        if self._limit is None or max(operands.shape[1:]) <= SHORTEST:
+            return False
+        return self._block > 1 or operands.small
+
     def take(self, found: Found) -> None:
         """Count one more attention, and reduce it like the others."""
-        self.whole += found.weights.nbytes
+        self.whole += _size(found)
         if self._limit is None or found.rows is not None:
             # Queries were selected to save memory: what is left of them is what was asked for.
             return
         self._held.append(found)
         self._reduce(found)
         self._fit()
+        if found.waiting is not None:
+            found.waiting = found.waiting.copied()
+
+    def waiting(self) -> list[Found]:
+        """Return what still waits: by now it is known that all of it can be kept."""
+        return [found for found in self._held if found.waiting is not None]
 
     def give_back(self, found: Found) -> None:
         """Count an attention no longer."""
-        self.whole -= found.weights.nbytes
+        self.whole -= _size(found)
         self._held = [each for each in self._held if each is not found]
 
     def grow(self, found: Found, size: int) -> None:
@@ -66,13 +82,16 @@ class Memory:
     def _fit(self) -> None:
         """Reduce all alike until they take no more than is allowed."""
         while self._limit is not None and self._used() > self._limit and self._block < _COARSEST:
-            self._block *= 2
-            for each in self._held:
-                self._reduce(each)
+            self._coarsen()
+
+    def _coarsen(self) -> None:
+        self._block *= 2
+        for each in self._held:
+            self._reduce(each)
 
     def _used(self) -> int:
         return sum(
-            found.weights.nbytes
+            (found.weights.nbytes if found.waiting is None else _size(found))
             + (found.reduction.nbytes if found.reduction else 0)
             + _norms_size(found)
             for found in self._held
@@ -82,12 +101,16 @@ class Memory:
         """Join so many positions as in all others."""
         if self._block == 1:
             return
-        if found.reduction is None:
+        if found.waiting is not None:
+            with quietly(found.waiting.query):
+                found.reduction, found.residual = found.waiting.reduced()
+            found.waiting = None
+        elif found.reduction is None:
             if max(found.weights.shape[1:]) <= SHORTEST:
                 return
             with quietly(torch.from_numpy(found.weights)):
-                found.reduction = Reduction(found.weights, found.sink)
-            found.weights = _NONE
+                found.reduction = Reduction.of(found.weights, found.sink)
+            found.weights = NO_WEIGHTS
             found.value_norms = None
             found.unweighed = "neighbouring positions are joined"
         while found.reduction.block < self._block:
@@ -106,6 +129,12 @@ class Memory:
             "the eight largest weights of every row, the sums of rows and columns, and the "
             "measures that are shown."
         )
+
+
+def _size(found: Found) -> int:
+    """Return how many bytes the weights have that were asked for, kept or not."""
+    kept = found.reduction is None and found.waiting is None
+    return found.weights.nbytes if kept else _BYTES * math.prod(found.shape)
 
 
 def _norms_size(found: Found) -> int:

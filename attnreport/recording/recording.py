@@ -168,6 +168,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         stack.callback(watch.release)
         stack.enter_context(watch)
         yield Recording(model, watch, notes)
+        watch.settle()
 
 
 def _checked(

@@ -1,12 +1,12 @@
-"""Reduce the weights of one long attention to blocks, and read off what must stay exact.
+"""Keep of one long attention blocks of its weights, and what must stay exact of all of them.
 
-One pass over all weights, some rows of every head at a time, small enough to stay in the
-processor's cache. Knows arrays; not why anything is reduced.
+Knows arrays; not why anything is reduced. What is read off the weights, and how, is the business of
+reading.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,58 +14,74 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.joining import SHORTEST, Groups, blocks, joined_axis, members, summed
+from attnreport.recording.reading import Rows
 from attnreport.reduced import FIGURES, LARGEST, Reduced
 
 Floats = NDArray[np.float32]
 
-# So many weights are looked at together: a megabyte.
-_TOGETHER = 1 << 18
-# A row's largest weights are looked for among the largest of so many groups.
-_GROUP = 16
+# So many weights of a head are looked at together, but no fewer rows: two megabytes.
+_TOGETHER, _FEWEST = 1 << 19, 16
 # Under the logarithm, where a weight is 0; far too small to change another one.
-_TINY = 1e-38
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Reduction:
     """Be an attention of which only blocks are kept, and what is exact.
 
     Args:
-        weights: ``(head, query, key)``; not kept.
+        shape: ``(head, query, key)`` of the weights.
         sink: ``(head, query)`` or None.
 
     Attributes:
-        shape: of the weights.
         block: how many neighbours are one.
         sums: ``(head, query block, key block)``, the sum of all weights in it.
+        columns: ``(head, key)`` float64; the others as in ``Reduced``.
     """
 
-    def __init__(self, weights: Floats, sink: Floats | None) -> None:
-        self.shape: tuple[int, ...] = weights.shape
+    def __init__(self, shape: Sequence[int], sink: Floats | None = None) -> None:
+        heads, queries, keys = self.shape = tuple(shape)
         self.block = 2
         self.sink = sink
-        heads, queries, keys = weights.shape
         kept = min(LARGEST, keys)
         self.largest = np.empty((heads, queries, kept), np.float32)
         self.largest_keys = np.empty((heads, queries, kept), np.int32)
         self.visible = np.empty(queries, np.float32)
         self.figures = np.zeros((len(FIGURES), heads, queries), np.float32)
-        columns = torch.zeros(heads, keys, dtype=torch.float64)
-        blocks = []
-        for rows, part in _parts(torch.from_numpy(weights), self.block):
-            self._read(rows, part)
-            joined = _halved(part, 1) if queries > SHORTEST else part
-            columns += joined.sum(dim=1)
-            blocks.append((_halved(joined, 2) if keys > SHORTEST else joined).numpy())
-        self.columns = columns.to(torch.float32).numpy()
-        self.sums: Floats = np.concatenate(blocks, axis=1)
+        self.columns = np.zeros((heads, keys))
+        blocks = [length if length <= SHORTEST else -(-length // 2) for length in (queries, keys)]
+        self.sums: Floats = np.empty((heads, *blocks), np.float32)
+        # Each thread has the rows of one head.
+        self._heads = torch.get_num_threads()
+        self._rows = max(_TOGETHER // max(keys, 1) // 2 * 2, _FEWEST)
 
-    def _read(self, rows: slice, part: torch.Tensor) -> None:
-        """Read off what is exact of some rows, ``(head, query, key)``."""
-        largest, places = _largest(part, self.largest.shape[2])
-        self.largest[:, rows], self.largest_keys[:, rows] = largest.numpy(), places.numpy()
-        self.visible[rows] = (part.amax(dim=0) > 0).sum(dim=-1).numpy()
-        for place, figure in enumerate(_figures(part, rows.start)):
-            self.figures[place, :, rows] = figure.numpy()
+    @classmethod
+    def of(cls, weights: Floats, sink: Floats | None) -> Reduction:
+        """Return the reduction of weights, ``(head, query, key)``, that are not kept."""
+        reduction, whole = cls(weights.shape, sink), torch.from_numpy(weights)
+        for rows in reduction.some_rows():
+            reader = Rows(reduction, rows, weights.shape[2])
+            for heads in reduction.some_heads():
+                part = whole[heads, rows].contiguous()
+                reader.read(heads, part, _logs(part))
+        return reduction
+
+    @property
+    def at_once(self) -> int:
+        """Return how many rows of all heads that are read together there are at most."""
+        heads, queries, _ = self.shape
+        return min(heads, self._heads) * min(queries, self._rows)
+
+    def some_rows(self) -> Iterator[slice]:
+        """Yield the rows that are read together, whole pairs of them."""
+        queries = self.shape[1]
+        for start in range(0, queries, self._rows):
+            yield slice(start, min(start + self._rows, queries))
+
+    def some_heads(self) -> Iterator[slice]:
+        """Yield the heads that are read together."""
+        heads = self.shape[0]
+        for start in range(0, heads, self._heads):
+            yield slice(start, min(start + self._heads, heads))
 
     def coarsen(self) -> None:
         """Join two blocks to one, on both sides."""
@@ -85,13 +101,12 @@ class Reduction:
 
         Where rows do not sum to 1 by themselves keys are averaged as well.
         """
-        weights = self.sums
+        weights = self.sums.copy()
         if self.shape[1] > SHORTEST:
-            weights = weights / members(self._groups(1))[:, None]
+            weights /= members(self._groups(1))[:, None]
         if self.shape[2] > SHORTEST and not normalised:
-            weights = weights / members(self._groups(2))
-        within = np.where(np.isfinite(weights), np.minimum(weights, 1), weights)
-        return within.astype(np.float32)
+            weights /= members(self._groups(2))
+        return np.minimum(weights, 1, out=weights, where=np.isfinite(weights))
 
     def whole_rows(self) -> bool:
         """Tell whether no block has rows that saw nothing beside rows that did."""
@@ -125,7 +140,7 @@ class Reduction:
             keys=keys,
             largest=self.largest,
             largest_keys=self.largest_keys,
-            columns=self.columns,
+            columns=self.columns.astype(np.float32),
             visible=self.visible,
             figures=self.figures,
             sink=self.sink,
@@ -133,66 +148,9 @@ class Reduction:
         )
 
 
-def _parts(weights: torch.Tensor, block: int) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield some rows of all heads at a time, whole blocks of them."""
-    heads, queries, keys = weights.shape
-    step = max(_TOGETHER // (heads * keys) // block, 1) * block
-    for start in range(0, queries, step):
-        rows = slice(start, min(start + step, queries))
-        yield rows, weights[:, rows]
-
-
-def _halved(values: torch.Tensor, dimension: int) -> torch.Tensor:
-    """Return the sums of every two neighbours along a dimension; the last may stand alone."""
-    length = values.shape[dimension]
-    pairs = length // 2
-    shape = (*values.shape[:dimension], pairs, 2, *values.shape[dimension + 1 :])
-    even = values.narrow(dimension, 0, 2 * pairs).reshape(shape)
-    total: torch.Tensor = even.select(dimension + 1, 0) + even.select(dimension + 1, 1)
-    if length % 2:
-        total = torch.cat([total, values.narrow(dimension, length - 1, 1)], dimension)
-    return total
-
-
-def _largest(part: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the largest weights of every row and their keys.
-
-    They lie in those groups of keys that have the largest maxima: of each row only these are
-    sorted, which is a tenth of it.
-    """
-    keys = part.shape[-1]
-    groups = keys // _GROUP
-    if groups <= 2 * count:
-        found = part.topk(count, dim=-1)
-        return found.values, found.indices
-    # A group are keys that lie `groups` apart: its maximum is taken over whole rows at once.
-    grouped = part[..., : groups * _GROUP].reshape(*part.shape[:2], _GROUP, groups)
-    best = grouped.amax(dim=-2).topk(count, dim=-1, sorted=False).indices
-    candidates = best.unsqueeze(-2) + groups * torch.arange(_GROUP).unsqueeze(-1)
-    candidates = candidates.flatten(-2)
-    rest = torch.arange(groups * _GROUP, keys).expand(*candidates.shape[:-1], -1)
-    candidates = torch.cat([candidates, rest], dim=-1)
-    found = part.gather(-1, candidates).topk(count, dim=-1)
-    return found.values, candidates.gather(-1, found.indices)
-
-
-def _figures(part: torch.Tensor, start: int) -> Iterator[torch.Tensor]:
-    """Yield ``FIGURES`` of rows that begin at position ``start``, each ``(head, query)``."""
-    _, queries, keys = part.shape
-    sums = part.sum(dim=-1)
-    yield sums
-    # −Σ p·log p with p = w / s is log s − Σ w·log w / s.
-    logs = torch.add(part, _TINY).log_().mul_(part)
-    entropy = sums.log() - logs.sum(dim=-1) / sums
-    yield torch.where(sums == 0, 0.0, entropy)
-    asked = torch.arange(start, start + queries)
-    apart = (asked.unsqueeze(-1) - torch.arange(keys)).abs().to(part.dtype)
-    yield torch.mul(part, apart, out=logs).sum(dim=-1)
-    yield part[..., 0]
-    for offset in (-1, 0, 1):
-        answering = asked + offset
-        there = (answering >= 0) & (answering < keys)
-        on = part.gather(
-            -1, answering.clamp(0, keys - 1).unsqueeze(-1).expand(len(part), queries, 1)
-        )
-        yield torch.where(there, on.squeeze(-1), 0.0)
+def _logs(weights: torch.Tensor) -> torch.Tensor:
+    """Return logarithms; NumPy's take a third of the time of torch's."""
+    logs = torch.add(weights, _TINY)
+    with np.errstate(invalid="ignore"):
+        np.log(logs.numpy(), out=logs.numpy())
+    return logs

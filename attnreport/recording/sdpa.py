@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
@@ -19,16 +18,17 @@ from attnreport.recording.channels import over_channels
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not
+from attnreport.recording.memory import NO_WEIGHTS
+from attnreport.recording.operands import Operands
 from attnreport.recording.registry import recorder
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
-from attnreport.recording.weights import before_dropout, distance, mix, softmax_weights, to_host
+from attnreport.recording.weights import before_dropout, softmax_weights, to_host
 from attnreport.recording.windows import Side, is_ordinary, lay, lay_axis, pieces_for
 
 _CALL = "scaled_dot_product_attention"
 # The frames between a recorder and the function that called torch.
 _NEAR = 8
-_NONE = np.empty((0, 0, 0), np.float32)
 
 
 @recorder(F.scaled_dot_product_attention)
@@ -66,18 +66,20 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         watch.miss(_CALL, layout)
         return
     with quietly(query):
-        q, k, v, real = (layout.pick(tensor) for tensor in (query, key, value, output))
-        weights = softmax_weights(
-            q, k, scale=scale, mask=_mask(attn_mask, layout, query), causal=is_causal
-        )
-        residual = distance(mix(weights, v), real) if dropout_p == 0 else None
-        if _is_packed_step(query):
-            # (key head, heads per group, key), one query: rows are heads here.
+        q, k, v, heads = map(layout.pick, (query, key, value, output))
+        mask = _mask(attn_mask, layout, query)
+        operands = Operands(q, k, v, None if dropout_p else heads, scale, mask, is_causal)
+        # (key head, heads per group, key), one query: rows are heads here.
+        packed = _is_packed_step(query)
+        later = not packed and watch.may_wait(operands)
+        weights, residual = (None, None) if later else operands.weights()
+        if weights is not None and packed:
             weights = weights.reshape(-1, 1, weights.shape[-1])
     found = Found(
         name=name,
         call=_CALL,
-        weights=to_host(weights, ours=True),
+        weights=NO_WEIGHTS if weights is None else to_host(weights, ours=True),
+        waiting=operands if later else None,
         queries=queries,
         keys=watch.streams.of(key),
         dtype=_dtype(query),
@@ -89,7 +91,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         copies=layout.copies,
     )
     watch.keep(found)
-    heads = real.reshape(*weights.shape[:2], real.shape[-1])
+    if weights is None:
+        return
+    heads = heads.reshape(*weights.shape[:2], heads.shape[-1])
     watch.attended(found, Mixed(heads, output, v, weights, value, exact=not dropout_p))
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
@@ -132,7 +136,7 @@ def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | Non
     pieces = pieces_for(watch, queries, lead, rows, columns)
     if pieces is None or is_ordinary(pieces):
         return False
-    found = Found(name, _CALL, _NONE, queries, queries, _dtype(query), None)
+    found = Found(name, _CALL, NO_WEIGHTS, queries, queries, _dtype(query), None)
     with quietly(query):
         q, k = (each.expand(*lead, -1, -1).flatten(0, -3) for each in (query, given.key))
         mask = given.mask

@@ -21,13 +21,14 @@ from torch.utils.hooks import RemovableHandle
 from attnreport.axis import Axis
 from attnreport.pixels import Pixels
 from attnreport.recording import following
-from attnreport.recording.apart import without_modes
+from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.exported import torch_function_of
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.generation import Generation
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.memory import Memory
 from attnreport.recording.naming import Names
+from attnreport.recording.operands import Operands
 from attnreport.recording.places import Pieces
 from attnreport.recording.projection import Projections
 from attnreport.recording.region_axes import RegionAxes
@@ -249,12 +250,36 @@ class Watch(TorchFunctionMode):
         """Return the axis of a sequence in pieces; arguments as in ``Regions.laid``."""
         return self._region_axes.of(self.regions.laid(tensor, pick, rows, length))
 
+    def may_wait(self, operands: Operands) -> bool:
+        """Tell whether the weights of one attention need not be computed at once.
+
+        They have to be where only some of them are asked for, what keys send, or what was
+        generated.
+        """
+        some = self.selection.heads is not None or self.selection.queries is not None
+        if some or self.generation is not None:
+            return False
+        if self.projections is not None or operands.query.device.type != "cpu":
+            return False
+        return self.memory.may_wait(operands)
+
+    def settle(self) -> None:
+        """Compute the weights that waited; what goes wrong becomes a line of the ledger."""
+        for found in self.memory.waiting():
+            try:
+                with without_modes(), quietly(torch.empty(0)):
+                    found.settle()
+            except Exception as error:
+                self.memory.give_back(found)
+                entry = LedgerEntry(found.name, found.call, None, _words(error))
+                self.found = [entry if each is found else each for each in self.found]
+
     def keep(self, found: Found) -> None:
         """Take what a recorder found, or the heads of it that are selected."""
         found.generation = self.generation
         if self.generation is not None:
             found.step = self.generation.step(found.name)
-        count = len(found.weights) // found.copies
+        count = found.shape[0] // found.copies
         heads = self.selection.heads_of(count)
         if heads is not None and not heads:
             reason = f"it has {count} heads, of which none was selected"
@@ -264,7 +289,7 @@ class Watch(TorchFunctionMode):
             words = ", ".join(map(str, heads))
             found.reasons.append(f"heads {words} of {count} were selected")
             found.choose_heads(heads)
-        length = found.weights.shape[1]
+        length = found.shape[1]
         # A single row may be a step of a generation: which one is known when all are put together.
         # So it is of a part: its rows are cut when it is whole.
         single = length < 2 or found.partial is not None
@@ -322,15 +347,13 @@ class Watch(TorchFunctionMode):
             self.found.append(LedgerEntry(name, call, None, reason))
 
     def _failed(self, function: Any, error: Exception) -> None:
-        words = " ".join(str(error).split())
-        self.found.append(
-            LedgerEntry(
-                self.names.current() or "",
-                name_of(function),
-                None,
-                f"could not be read: {type(error).__name__}: {words}",
-            )
-        )
+        name = self.names.current() or ""
+        self.found.append(LedgerEntry(name, name_of(function), None, _words(error)))
+
+
+def _words(error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return f"could not be read: {type(error).__name__}: {words}"
 
 
 def _stream_of_result(tags: list[Tag]) -> Stream | None:

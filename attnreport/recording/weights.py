@@ -6,10 +6,14 @@ Plain tensors in, plain tensors out; nothing here knows where they come from.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+# What is computed together on a CPU: so many bytes for each thread stay in its cache.
+_CACHE = 1 << 20
 
 
 def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
@@ -39,15 +43,80 @@ def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
     Returns:
         ``(head, query, key)``.
     """
-    scores = scores_of(query, key, scale)
-    if causal:
-        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        scores.masked_fill_(~allowed, -math.inf)
+    weights, _ = _by_heads(query, key, None, scale=scale, mask=mask, causal=causal, empty=empty)
+    return weights
+
+
+def attend(  # noqa: PLR0913 - the formula has this many terms
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    scale: float | None = None,
+    mask: torch.Tensor | None = None,
+    causal: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``softmax_weights`` and ``mix`` do, each head's while it is at hand."""
+    weights, mixed = _by_heads(query, key, value, scale=scale, mask=mask, causal=causal, empty=0.0)
+    return weights, torch.cat(mixed)
+
+
+def _by_heads(  # noqa: PLR0913 - the formula has this many terms
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor | None,
+    *,
+    scale: float | None,
+    mask: torch.Tensor | None,
+    causal: bool,
+    empty: float,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Compute as many heads at once as stay in the processor's cache."""
+    query, key = scaled(query, key, scale)
+    shape = (*query.shape[:2], key.shape[1])
+    weights, mixed = _room(shape, query), []
+    mask = None if mask is None else mask.expand(shape)
+    later = later_keys(shape[1], shape[2], query.device) if causal else None
+    for groups in _at_once(weights, len(key)):
+        heads = slice(*(place * shape[0] // len(key) for place in (groups.start, groups.stop)))
+        scores = _multiply(query[heads], key[groups], weights[heads])
+        hide(scores, None if mask is None else mask[heads], later)
+        normalise(scores, may_be_blind=mask is not None, empty=empty)
+        if value is not None:
+            mixed.append(mix(scores, value[groups]))
+    return weights, mixed
+
+
+def _at_once(weights: torch.Tensor, groups: int) -> Iterator[slice]:
+    """Yield the key heads whose weights are computed at once: on a CPU, what its cache holds."""
+    step = groups
+    if weights.device.type == "cpu":
+        each = max(weights.nbytes // max(groups, 1), 1)
+        step = max(_CACHE // each, 1) * torch.get_num_threads()
+    for start in range(0, groups, step):
+        yield slice(start, min(start + step, groups))
+
+
+def later_keys(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """Return ``(query, key)``, true where the key comes after the query."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).triu_(1)
+
+
+def hide(scores: torch.Tensor, mask: torch.Tensor | None, later: torch.Tensor | None) -> None:
+    """Take the scores of what may not be looked at away.
+
+    Args:
+        scores: ``(head, query, key)``; written over.
+        mask: the same of a mask, boolean or added; None for none.
+        later: of the last keys which may not be looked at, ``(query, key)``.
+    """
+    if later is not None:
+        first = scores.shape[2] - later.shape[1]
+        scores[..., first:].masked_fill_(later, -math.inf)
     if mask is not None and mask.dtype == torch.bool:
         scores.masked_fill_(~mask, -math.inf)
     elif mask is not None:
         scores += mask.to(scores.dtype)
-    return normalise(scores, may_be_blind=mask is not None, empty=empty)
 
 
 def normalise(scores: torch.Tensor, *, may_be_blind: bool, empty: float = 0.0) -> torch.Tensor:
@@ -70,18 +139,30 @@ def normalise(scores: torch.Tensor, *, may_be_blind: bool, empty: float = 0.0) -
 
 def scores_of(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
     """Return query keyᵀ · scale as ``(head, query, key)``, at least in float32."""
+    query, key = scaled(query, key, scale)
+    scores = _room((*query.shape[:2], key.shape[1]), query)
+    return _multiply(query, key, scores)
+
+
+def _multiply(query: torch.Tensor, key: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Write query keyᵀ to ``scores``, ``(head, query, key)``."""
+    heads, length, width = query.shape
+    groups, keys, _ = key.shape
+    # (key head, heads per group times query, width) @ (key head, width, key)
+    grouped = query.reshape(groups, heads // groups * length, width)
+    torch.bmm(grouped, key.mT, out=scores.view(*grouped.shape[:2], keys))
+    return scores
+
+
+def scaled(
+    query: torch.Tensor, key: torch.Tensor, scale: float | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return query · scale, or query/√width where it is None, and key, at least in float32."""
     precise = torch.promote_types(query.dtype, torch.float32)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
     # A copy of the queries is small; the scores are not, and are written once.
-    query, key = query.to(precise) * scale, key.to(precise)
-    heads, length, width = query.shape
-    groups = key.shape[0]
-    # (key head, heads per group times query, width) @ (key head, width, key)
-    grouped = query.reshape(groups, heads // groups * length, width)
-    scores = _room((*grouped.shape[:2], key.shape[1]), grouped)
-    torch.bmm(grouped, key.mT, out=scores)
-    return scores.view(heads, length, key.shape[1])
+    return query.to(precise) * scale, key.to(precise)
 
 
 def _room(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:

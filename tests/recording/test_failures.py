@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import attnreport
 from attnreport.errors import InvalidInput
-from attnreport.recording import sdpa
+from attnreport.recording import operands, sdpa
 from attnreport.recording.registry import recorder, recorder_of
 
 
@@ -71,7 +71,7 @@ def test_a_recorder_that_fails_costs_the_user_nothing(monkeypatch, error):
     model, hidden = nn.Sequential(Layer(), Layer()), torch.randn(1, 1, 3, 4)
     expected = model(hidden)
     before = state(model)
-    monkeypatch.setattr(sdpa, "softmax_weights", fail)
+    monkeypatch.setattr(operands, "attend", fail)
     with attnreport.capture(model) as recording:
         output = model(hidden)
     assert torch.equal(output, expected)
@@ -103,7 +103,7 @@ def test_an_interrupt_goes_through(monkeypatch):
 
     model, hidden = Layer(), torch.randn(1, 1, 3, 4)
     before = state(model)
-    monkeypatch.setattr(sdpa, "softmax_weights", interrupt)
+    monkeypatch.setattr(operands, "attend", interrupt)
     with pytest.raises(KeyboardInterrupt), attnreport.capture(model):
         model(hidden)
     assert state(model) == before

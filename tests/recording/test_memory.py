@@ -1,5 +1,11 @@
 """A capture that may keep little: what it says stays exact, held against one that keeps all."""
 
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +15,7 @@ import attnreport
 from attnreport.cli import main
 from attnreport.errors import InvalidMeasure
 from attnreport.measures import all_head_scores, flow, rollout
+from attnreport.recording import operands
 from attnreport.recording.reducing import Reduction
 from attnreport.reduced import LARGEST
 
@@ -109,6 +116,91 @@ def test_what_fits_is_kept_whole():
     assert all(attention.reduced is None for attention in captured(True).attentions)
 
 
+class Overwriting(Attending):
+    """Write over everything that the call was given and returned, as soon as it is used."""
+
+    def forward(self, x):
+        q, k, v = self.project(x).unflatten(-1, (3, HEADS, WIDTH)).permute(2, 0, 3, 1, 4) * 4
+        mask = torch.zeros(1, 1, x.shape[1], x.shape[1]).index_fill_(
+            3, torch.tensor([2]), -math.inf
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        result = mixed.transpose(1, 2).flatten(2)
+        for tensor in (q, k, v, mask, mixed):
+            tensor.fill_(7)
+        return result
+
+
+@pytest.mark.parametrize("limit", [None, 10**9, 10**6])
+def test_what_waits_to_be_computed_is_what_the_call_got(limit):
+    torch.manual_seed(0)
+    model, x = Overwriting(causal=False).eval(), torch.randn(1, LENGTH, HEADS * WIDTH)
+    with torch.no_grad(), attnreport.capture(model, max_memory=limit) as recording:
+        model(x)
+    (attention,) = recording.run().attentions
+    q, k, _ = (model.project(x).double().unflatten(-1, (3, HEADS, WIDTH)) * 4)[0].unbind(1)
+    scores = q.transpose(0, 1) @ k.permute(1, 2, 0) / math.sqrt(WIDTH)
+    expected = scores.index_fill(2, torch.tensor([2]), -math.inf).softmax(dim=-1).detach().numpy()
+    if limit == 10**6:
+        expected = blocks_of(expected, attention.reduced.block)
+    np.testing.assert_allclose(attention.weights, expected, atol=2e-6)
+    assert attention.residual < 1e-5
+
+
+def test_what_waited_and_failed_is_named(monkeypatch):
+    def fail(*args, **kwargs):
+        raise MemoryError("too many")
+
+    monkeypatch.setattr(operands, "attend", fail)
+    with pytest.raises(attnreport.AttentionNotFound) as caught:
+        captured(True)
+    for layer in range(3):
+        assert f"layers.{layer}: scaled_dot_product_attention: could not be read" in str(
+            caught.value
+        )
+
+
+PEAK = """
+import json, resource, sys, torch
+sys.path[:0] = sys.argv[2:]
+from test_memory import HEADS, WIDTH, Layers
+import attnreport
+
+def peak():
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+model, x = Layers(False, 6).eval(), torch.randn(1, 2048, HEADS * WIDTH)
+with torch.no_grad():
+    model(x)
+    plain = peak()
+    with attnreport.capture(model, **json.loads(sys.argv[1])) as recording:
+        model(x)
+    print(peak() - plain, sum(each.weights.nbytes for each in recording.run().attentions))
+"""
+LAYER = HEADS * 2048 * 2048 * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"max_memory": 10**8}, 6 * LAYER // 4),
+        ({"heads": [1]}, 6 * LAYER // HEADS),
+        ({"queries": [*range(1024)]}, 6 * LAYER // 2),
+        ({}, 6 * LAYER),
+    ],
+)
+def test_memory_grows_by_one_layer_and_what_is_kept(options, kept):
+    here = Path(__file__).parent
+    words = [sys.executable, "-c", PEAK, json.dumps(options), here, here.parent, here.parent.parent]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    grown, found = map(int, ran.stdout.split())
+    assert found == kept
+    assert grown < kept + LAYER + 25e6
+    if "max_memory" in options:
+        assert grown < options["max_memory"] + 20e6
+
+
 @pytest.mark.parametrize("size", [0, -1, "2GB", 1.5])
 def test_a_memory_that_is_no_number_of_bytes_is_refused(size):
     with (
@@ -123,7 +215,7 @@ def test_masked_rows_sinks_and_nan_stay_what_they_are():
     weights[:, 7] = 0
     weights[0, 20, 3] = np.nan
     sink = np.full((2, 40), 0.25, np.float32)
-    reduction = Reduction(weights, sink)
+    reduction = Reduction.of(weights, sink)
     assert not reduction.whole_rows()
     joined = reduction.weights(normalised=True)
     np.testing.assert_allclose(joined[1], blocks_of(weights, 2)[1], atol=1e-6)

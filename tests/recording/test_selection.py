@@ -7,7 +7,7 @@ from torch import nn
 
 import attnreport
 from attnreport.errors import InvalidInput
-from attnreport.recording import sdpa
+from attnreport.recording import operands
 
 HIDDEN = torch.randn(1, 5, 16)
 
@@ -122,7 +122,7 @@ def test_what_is_not_selected_is_not_computed(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("computed")
 
-    monkeypatch.setattr(sdpa, "softmax_weights", fail)
+    monkeypatch.setattr(operands, "attend", fail)
     hidden = torch.randn(1, 2, 3, 4)
     with pytest.raises(attnreport.AttentionNotFound, match="it was not selected"):
         reference.record(

@@ -1,0 +1,103 @@
+"""What the weights of one attention are computed from, now or later.
+
+Weights of a long input take many times the memory of what they are made of, so that this is kept
+until it is known whether all of them can be. Plain tensors; nothing here knows where they come
+from.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from attnreport.recording.by_rows import reduced_softmax
+from attnreport.recording.reducing import Reduction
+from attnreport.recording.weights import attend, distance
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """Hold one call of softmax attention, of one example.
+
+    Attributes:
+        query: ``(head, query, width)``.
+        key: ``(key head, key, width)``; fewer key heads are shared by groups of heads.
+        value: the same.
+        output: what was really returned, ``(head, query, width)``; None where dropout changed it.
+        scale: see ``softmax_weights``, as for the rest.
+        mask: broadcasts to ``(head, query, key)``.
+        causal: whether no query sees later keys.
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    output: torch.Tensor | None
+    scale: float | None = None
+    mask: torch.Tensor | None = None
+    causal: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return ``(head, query, key)`` of the weights."""
+        heads, queries, _ = self.query.shape
+        return heads, queries, self.key.shape[1]
+
+    @property
+    def small(self) -> bool:
+        """Tell whether they take less than a quarter of the memory that their weights take."""
+        held = (self.query, self.key, self.value, self.output, self.mask)
+        size = sum(_own_numbers(each) * each.itemsize for each in held if each is not None)
+        return size <= math.prod(self.shape)
+
+    def copied(self) -> Operands:
+        """Return them in memory of their own: the model may write over what it was called with."""
+        return replace(
+            self,
+            query=_copy(self.query),
+            key=_copy(self.key),
+            value=_copy(self.value),
+            output=None if self.output is None else _copy(self.output),
+            mask=None if self.mask is None else _copy(self.mask),
+        )
+
+    def weights(self) -> tuple[torch.Tensor, float | None]:
+        """Return weights ``(head, query, key)`` and their residual, as in ``Found``."""
+        weights, mixed = attend(
+            self.query,
+            self.key,
+            self.value,
+            scale=self.scale,
+            mask=self.mask,
+            causal=self.causal,
+        )
+        return weights, self._residual(mixed)
+
+    def reduced(self) -> tuple[Reduction, float | None]:
+        """Return what is kept of the weights where they are too many, and their residual."""
+        reduction, mixed = reduced_softmax(
+            self.query,
+            self.key,
+            self.value,
+            scale=self.scale,
+            mask=self.mask,
+            causal=self.causal,
+        )
+        return reduction, self._residual(mixed)
+
+    def _residual(self, mixed: torch.Tensor) -> float | None:
+        return None if self.output is None else distance(mixed, self.output)
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy; what lies in memory once, for all heads, does so again."""
+    once = tuple(slice(None) if stride else slice(0, 1) for stride in tensor.stride())
+    return tensor.detach()[once].clone().expand(tensor.shape)
+
+
+def _own_numbers(tensor: torch.Tensor) -> int:
+    """Return how many numbers lie in memory: those of a stride of 0 lie there once."""
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return math.prod(size for size, stride in sizes if stride)

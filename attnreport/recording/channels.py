@@ -98,8 +98,16 @@ def is_linear(
 
 def _rows_are_channels(watch: Watch, stream: Stream, lead: Sequence[int], rows: Side) -> bool:
     for root in roots(watch.streams, rows.tensor, stream.batch or 1):
+        if not _has_features(root):
+            continue
         numbers = numbers_of(watch.streams, rows.tensor, root)
         if numbers is not None:
             each = rows.arrange(numbers).expand(*lead, -1, -1)
             return lie_along(each, -1)
     return False
+
+
+def _has_features(root: Root) -> bool:
+    """Tell whether a sequence has several numbers at each position; a mask has not."""
+    sizes, strides = root.numbers.shape, root.numbers.stride()
+    return any(size > 1 and not stride for size, stride in zip(sizes, strides, strict=True))

@@ -22,7 +22,7 @@ _ATTENTION_WORDS = ("attention", "attn")
 # A norm is often called post_attention_layernorm, and a mask or a bias is not the attention.
 _OTHER_WORDS = ("norm", "mask", "bias", "embed", "rotary", "pool", "layerscale")
 # Small parts that some models put under such a path.
-_OTHER_CLASSES = ("conv", "gate", "bottleneck", "hyper")
+_OTHER_CLASSES = ("conv", "gate", "bottleneck", "hyper", "output")
 
 
 class Names:

@@ -79,7 +79,7 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         # Sigmoids gate everything; only where it is called attention is it taken for one.
         origin.lost = "a product with values, in a module that is not called attention"
         return
-    if origin.used and not origin.laid:
+    if origin.used and not origin.laid and not followed.cut:
         return
     name = watch.wanted(origin.call)
     # One that is not wanted is not lost either: the ledger says so already.

@@ -20,7 +20,22 @@ _POINTS = (
     "deformable attention (Zhu et al. 2021): its weights belong to points that it samples between "
     "the positions, not to positions"
 )
+_DELAYS = (
+    "auto-correlation (Wu et al. 2021): its weights belong to delays of the whole series, found in "
+    "its frequencies, not to pairs of positions"
+)
+_RESOLUTIONS = (
+    "multi-resolution attention (Zeng et al. 2022): kernels of its own compute it block by block, "
+    "without a matrix of weights"
+)
+_HASHES = (
+    "attention by hashing (YOSO, Zeng et al. 2021): values are summed up whose keys fall where the "
+    "query falls, without a softmax"
+)
 _KINDS = (
+    (r"autoformerattention$", _DELAYS),
+    (r"mra(self)?attention$", _RESOLUTIONS),
+    (r"yoso(self)?attention$", _HASHES),
     (r"deformable\w*(attention|attn)$", _POINTS),
     (r"(mamba\d*|ssm|s4d?)(mixer|layer|block)?$|(bamba|falconh1)mixer$", _STATE_SPACE),
     (r"(delta|retention|recurrent|[xm]lstm)\w*(net|attention|block|layer)$", _DELTA),

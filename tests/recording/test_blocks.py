@@ -221,6 +221,43 @@ class Blocks(nn.Module):
         return mixed.permute(0, 2, 3, 1, 4).reshape(hidden.shape)
 
 
+def test_pegasus_x():
+    config = transformers.PegasusXConfig(
+        vocab_size=50,
+        d_model=WIDTH,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        block_size=8,
+        num_global_tokens=4,
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
+    ids = torch.randint(3, 50, (1, LENGTH))
+    local = []
+    for layer in model.encoder.layers:
+        layer.self_attn.register_forward_hook(lambda _, __, out: local.append(out[2]["local"][0]))
+    with torch.no_grad(), attnreport.capture(model, layers=["encoder.*"]) as recording:
+        model(input_ids=ids, decoder_input_ids=ids[:, :3])
+    laid = [a for a in recording.run().attentions if a.weights.shape[1:] == (LENGTH, LENGTH)]
+    # Every second layer has half a block of padding before the first position.
+    for attention, probabilities, ahead in zip(laid, local, (0, 4), strict=True):
+        expected = np.zeros((HEADS, LENGTH, LENGTH))
+        for row in range(LENGTH):
+            block, place = divmod(row + ahead, 8)
+            for column in range(8):
+                key = block * 8 + column - ahead
+                if 0 <= key < LENGTH:
+                    expected[:, row, key] = probabilities[:, block, place, 4 + column]
+        assert np.abs(attention.weights - expected).max() < 2e-6
+        assert attention.residual < 1e-5
+        # The global tokens are no positions: what a row gives them is the sink's share.
+        assert np.abs(attention.sink - (1 - expected.sum(axis=-1))).max() < 2e-6
+
+
 @pytest.mark.parametrize("scrambled", [False, True])
 def test_blocks_are_never_taken_for_heads(scrambled):
     model = nn.Sequential(nn.Embedding(50, WIDTH), Blocks(scrambled=scrambled))

@@ -1,5 +1,6 @@
 """Layers that have no matrix of weights are named in the ledger, with what they are instead."""
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -63,6 +64,45 @@ def test_a_layer_without_weights_says_what_it_is(kind, words):
     assert words in entry.reason
     with pytest.raises(attnreport.AttentionNotFound, match=words):
         recording.run()
+
+
+SMALL = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 32,
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (transformers.YosoConfig(**SMALL), "attention by hashing"),
+        (transformers.MraConfig(**SMALL), "multi-resolution attention"),
+    ],
+    ids=["YOSO", "MRA"],
+)
+def test_attention_of_another_kind_says_what_it_is(config, words):
+    model = transformers.AutoModel.from_config(config).eval()
+    recording = ledger_of(model, torch.randint(3, 30, (1, 8)))
+    (entry,) = recording.ledger
+    assert entry.name.startswith("encoder.layer.0.attention")
+    assert words in entry.reason
+
+
+def test_auto_correlation_says_what_it_is():
+    sizes = {"prediction_length": 4, "context_length": 16, "lags_sequence": [1], "d_model": 16}
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+    config = transformers.AutoformerConfig(**sizes, **layers, encoder_attention_heads=2)
+    model = transformers.AutoformerModel(config).eval()
+    series = torch.randn(1, 17)
+    told = {"past_time_features": torch.zeros(1, 17, 0), "past_observed_mask": torch.ones(1, 17)}
+    (entry,) = ledger_of(model, past_values=series, **told).ledger
+    assert entry.name == "encoder.layers.0.self_attn"
+    assert "belong to delays of the whole series" in entry.reason
 
 
 def test_a_layer_of_no_known_name_is_left_alone():
@@ -143,3 +183,23 @@ def test_fewer_keys_than_queries_are_attention():
     model = nn.Sequential(nn.Embedding(9, WIDTH), Reduced())
     (attention,) = ledger_of(model, torch.randint(0, 9, (2, 11))).run().attentions
     assert attention.weights.any()
+
+
+class Masked(nn.Module):
+    """Let learned queries attend to a text, with a mask that was made of its ids."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.queries = nn.Embedding(9, WIDTH), nn.Parameter(torch.randn(1, 3, WIDTH))
+
+    def forward(self, ids):
+        text = self.table(ids)
+        mask = ids.clamp(max=1).to(text.dtype)[:, None] * -9.0
+        return (self.queries @ text.mT + mask.expand(-1, 3, -1)).softmax(-1) @ text
+
+
+def test_a_mask_makes_no_linear_attention():
+    model, ids = Masked(), torch.tensor([[3, 0, 2, 5, 0]])
+    (attention,) = ledger_of(model, ids).run().attentions
+    scores = model.queries @ model.table(ids).mT - 9.0 * ids.clamp(max=1)
+    assert np.abs(attention.weights - scores.softmax(-1).detach().numpy()).max() < 2e-6

@@ -24,6 +24,7 @@ _SEEN = 1e-6
 # What eager returns instead of the weights that it multiplies the values by.
 EXPLAINED = {
     "groupvit": "eager returns a soft assignment beside the hard one that it uses",
+    "prophetnet": "eager returns the scores before the softmax",
     "squeezebert": "eager returns the scores before the softmax",
     "wavlm": "eager returns the mean of the heads, once for each",
 }

@@ -6,8 +6,8 @@ cannot be built this way is reported by the caller with the error it gave.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ LAYERS = dict.fromkeys(
         "decoder_num_hidden_layers",
         "depth",
         "num_blocks",
+        "num_self_attends_per_block",
     ],
     2,
 )
@@ -40,6 +41,11 @@ WIDTHS = dict.fromkeys(
         "embedding_size",
         "emb_dim",
         "word_embed_proj_dim",
+        "out_hidden_size",
+        "d_latents",
+        "audio_hidden_size",
+        "text_hidden_size",
+        "vision_hidden_size",
     ],
     32,
 )
@@ -79,6 +85,30 @@ OTHERS = {
     "num_experts_per_tok": 2,
     "max_position_embeddings": 64,
     "n_positions": 64,
+    "n_group": 1,
+    "num_group": 1,
+    "num_expert_group": 1,
+    "topk_group": 1,
+    # Of layers of two kinds every second one attends.
+    "attn_layer_indices": [1],
+    "attn_layer_offset": 1,
+    "attn_layer_period": 2,
+    "layer_group_size": 2,
+    "full_attention_interval": 2,
+    "mamba_n_heads": 4,
+    "mamba_d_head": 16,
+    "expand": 1,
+    "num_filters": 4,
+    "num_latents": 16,
+    "num_windows": 4,
+    "context_size": 16,
+    "n_groups": 1,
+    "mamba_n_groups": 1,
+    "attention_types": [[["global", "local"], 1]],
+    "upsample_groups": 32,
+    "vocabulary_map": {"<image>": 98},
+    "num_queries": 5,
+    "vocab_size_per_layer_input": 99,
     "image_size": 32,
     "patch_size": 8,
     "pad_token_id": 0,
@@ -86,20 +116,40 @@ OTHERS = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
-SIZES: dict[str, Any] = LAYERS | WIDTHS | HEADS | OTHERS
+# A series of numbers is short.
+SERIES = {"prediction_length": 4, "context_length": 32, "lags_sequence": [1, 2]}
+VOCABULARY = {"vocab_size": 99, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SIZES: dict[str, Any] = LAYERS | WIDTHS | HEADS | OTHERS | SERIES
 # Fields that some configurations work out by themselves, or refuse.
-DERIVED = {"head_dim", "d_kv", "max_position_embeddings"}
+DERIVED = {"head_dim", "d_kv", "max_position_embeddings", "expand", "n_groups"}
+DERIVED |= {"mamba_n_heads", "mamba_d_head", "mamba_n_groups", "text_hidden_size"}
 # Some models need widths that fit each other: the next variant is tried where one fails.
 VARIANTS: tuple[dict[str, Any], ...] = (
     SIZES,
     {name: value for name, value in SIZES.items() if name not in DERIVED},
     SIZES | dict.fromkeys(WIDTHS, 256) | {"head_dim": 64},
     SIZES | {"num_key_value_heads": 4},
-    LAYERS | {"vocab_size": 99, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    # Rotary positions in three parts want half a head of 64 numbers.
+    SIZES | dict.fromkeys(WIDTHS, 256) | dict.fromkeys(HEADS, 2) | {"head_dim": 128},
+    # With two layers some have none of the kind that keeps a cache.
+    SIZES | dict.fromkeys(LAYERS, 4),
+    SIZES | dict.fromkeys(LAYERS, 8) | {"num_key_value_heads": 4},
+    LAYERS | VOCABULARY,
+    VOCABULARY,
     {},
 )
+# How many blocks each stage has.
+_STAGES = {"depths", "layers", "num_encoder_blocks", "blocks_per_stage", "block_sizes"}
+# Which stages of a backbone its user asks for.
+_PARTS = ("out_features", "out_indices")
+_BACKBONE = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16, 24, 32],
+    "depths": [1, 1, 1, 1],
+    "out_features": ["stage2", "stage3", "stage4"],
+}
 LARGEST = 130_000_000
-LENGTH = 10
 
 
 class CannotBuild(Exception):
@@ -121,22 +171,92 @@ def config_of(name: str, sizes: dict[str, Any]) -> Any:
 def _shrunk(kind: Any, sizes: dict[str, Any]) -> Any:
     fields = set(inspect.signature(kind.__init__).parameters) | set(dir(kind))
     fields |= set(getattr(kind, "__dataclass_fields__", {}))
+    default = _default(kind)
     given = {
         name: value
         for name, value in sizes.items()
         # A list is one size for each stage: its length says how many there are.
-        if name in fields and not isinstance(getattr(kind, name, None), (list, tuple))
+        if name in fields
+        and _may_be(value, getattr(default or kind, name, None))
+        # What is worked out from other fields cannot be set.
+        and not isinstance(inspect.getattr_static(kind, name, None), property)
     }
+    if isinstance(heads := getattr(default, "num_heads", None), (list, tuple)):
+        given |= {"embed_dim": 8 * heads[0]} if "embed_dim" in given else {}
     for name, declared in (getattr(kind, "sub_configs", None) or {}).items():
         # Where any is allowed only an instance knows which one it is.
-        sub = type(getattr(kind(), name, None)) if declared.__name__ == "AutoConfig" else declared
-        if hasattr(sub, "model_type"):
-            given[name] = _shrunk(sub, sizes).to_dict()
+        own = getattr(default, name, None)
+        sub = type(own) if declared.__name__ == "AutoConfig" else declared
+        if sub.__name__ == "TimmBackboneConfig":
+            given |= {name: _BACKBONE}
+        elif hasattr(sub, "model_type"):
+            parts = {part: x for part in _PARTS if (x := getattr(own, part, None)) is not None}
+            given[name] = _with_stages(sub, _shrunk(sub, sizes).to_dict(), parts)
+    for name, value in (default.to_dict() if default is not None else {}).items():
+        if name not in given:
+            given |= _fitting(name, value, given, default)
     return kind(**given)
+
+
+def _with_stages(kind: Any, small: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a backbone with the stages that are asked for, where it still has these."""
+    with contextlib.suppress(Exception):
+        kind(**small | parts)
+        return small | parts
+    return small
+
+
+def _may_be(value: Any, default: Any) -> bool:
+    return isinstance(value, (list, dict)) or not isinstance(default, (list, tuple))
+
+
+def _default(kind: Any) -> Any:
+    with contextlib.suppress(Exception):
+        return kind()
+    return None
+
+
+def _fitting(name: str, value: Any, given: dict[str, Any], default: Any) -> dict[str, Any]:
+    """Return the field with a value that fits the sizes which were given, if it has to be another.
+
+    Args:
+        name: of the field.
+        value: its default.
+        given: what was set already.
+        default: the whole configuration as it is by default.
+    """
+    if name in _STAGES and isinstance(value, (list, tuple)):
+        return {name: [1] * len(value)}
+    if name == "image_size" and isinstance(value, (list, tuple)):
+        return {name: [32 * round(side / min(value)) for side in value]}
+    if name == "vision_feature_layer" and isinstance(value, list):
+        return {name: [1, 0][: len(value)]}
+    if name.endswith(("_token_id", "_token_index")) and (value or name.startswith("image_")):
+        # Each of these has a number of its own at the end of the vocabulary.
+        taken = {x for key, x in given.items() if key.endswith(("_token_id", "_token_index"))}
+        number = next(x for x in range(98, 80, -1) if x not in taken)
+        return {} if isinstance(value, list) or (value or 99) < 99 else {name: number}
+    if name in {"rope_parameters", "rope_scaling"} and isinstance(value, dict):
+        return {name: _turned(value, given, default)} if "mrope_section" in value else {}
+    return {}
+
+
+def _turned(rope: dict[str, Any], given: dict[str, Any], default: Any) -> dict[str, Any]:
+    """Return rotary positions whose parts for time, rows and columns fill half a head."""
+    sizes = {name: getattr(default, name, None) for name in ("hidden_size", "num_attention_heads")}
+    sizes |= {name: given[name] for name in (*sizes, "head_dim") if name in given}
+    width = sizes.get("head_dim") or sizes["hidden_size"] // sizes["num_attention_heads"]
+    half = int(width * rope.get("partial_rotary_factor", 1.0)) // 2
+    total, parts = sum(rope["mrope_section"]), rope["mrope_section"]
+    small = [max(1, half * part // total) for part in parts]
+    small[0] += half - sum(small)
+    return rope | {"mrope_section": small}
 
 
 def build(config: Any, implementation: str | None) -> torch.nn.Module:
     """Return a random model in eval mode, the same for the same configuration."""
+    # Where a type has several models it looks for the one that a checkpoint names.
+    config.architectures = config.architectures or []
     options = {} if implementation is None else {"attn_implementation": implementation}
     with torch.device("meta"):
         size = transformers.AutoModel.from_config(config, **options).num_parameters()
@@ -144,103 +264,3 @@ def build(config: Any, implementation: str | None) -> torch.nn.Module:
         raise CannotBuild(f"{size / 1e6:.0f} million parameters at these sizes")
     torch.manual_seed(0)
     return transformers.AutoModel.from_config(config, **options).eval()
-
-
-def calls_of(model: Any) -> Iterator[dict[str, Any]]:
-    """Yield the keyword arguments of calls, the likeliest first; which one runs is not known."""
-    accepted = inspect.signature(model.forward).parameters
-    wanted = model.main_input_name
-    wanted = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
-    made = [name for name in MAKERS if name in accepted]
-    required = [
-        name
-        for name, parameter in accepted.items()
-        if parameter.default is inspect.Parameter.empty and parameter.kind in _NAMED
-    ]
-    first = [*wanted, *required]
-    if "pixel_values" in wanted and "input_ids" in made:
-        first.append("input_ids")
-    if model.config.is_encoder_decoder:
-        first.append("decoder_input_ids")
-    unknown = [name for name in (*wanted, *required) if name not in made]
-    if unknown:
-        raise CannotBuild(f"it needs {', '.join(dict.fromkeys(unknown))}")
-    yield {name: MAKERS[name](model) for name in made if name in first}
-    for more in _MORE:
-        if any(name in made and name not in first for name in more):
-            yield {name: MAKERS[name](model) for name in made if name in (*first, *more)}
-
-
-def _ids(model: Any, length: int) -> torch.Tensor:
-    torch.manual_seed(1)
-    config = model.config
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return torch.randint(3, min(getattr(text, "vocab_size", None) or 99, 99), (1, length))
-
-
-def _picture(model: Any) -> torch.Tensor:
-    torch.manual_seed(1)
-    side = _first(model.config, "image_size", 32)
-    height, width = side if isinstance(side, (list, tuple)) else (side, side)
-    return torch.randn(1, _first(model.config, "num_channels", 3), height, width)
-
-
-def _video(model: Any) -> torch.Tensor:
-    return torch.stack([_picture(model)] * _first(model.config, "num_frames", 4), dim=1)
-
-
-def _features(model: Any) -> torch.Tensor:
-    torch.manual_seed(1)
-    bins, length = _first(model.config, "num_mel_bins", 80), _first(model.config, "max_length", 128)
-    shape = (1, length, bins) if hasattr(model.config, "frequency_stride") else (1, bins, 128)
-    return torch.randn(shape)
-
-
-def _waves(model: Any) -> torch.Tensor:
-    if hasattr(model.config, "frequency_stride"):
-        return _features(model)
-    channels = _first(model.config, "audio_channels", None)
-    return torch.randn(1, 4000) if channels is None else torch.randn(1, channels, 4000)
-
-
-def _boxes(model: Any) -> torch.Tensor:
-    corners = torch.arange(LENGTH) % 4
-    boxes = torch.stack([corners, corners, corners + 1, corners + 1], dim=-1)
-    wide = model.config.model_type == "bros"
-    return boxes.repeat(1, 1, 2)[None, 0] / 8 if wide else boxes[None]
-
-
-MAKERS: dict[str, Callable[[Any], Any]] = {
-    "input_ids": lambda model: _ids(model, LENGTH),
-    "decoder_input_ids": lambda model: _ids(model, LENGTH - 3),
-    "pixel_values": _picture,
-    "pixel_values_videos": _video,
-    "input_values": _waves,
-    "input_features": _features,
-    "input_features_mask": lambda model: torch.ones(_features(model).shape[::2], dtype=torch.bool),
-    "attention_mask": lambda model: torch.ones(1, LENGTH, dtype=torch.long),
-    "bbox": _boxes,
-    "query_embeds": lambda model: torch.randn(1, 4, model.config.hidden_size),
-    "inputs_embeds": lambda model: torch.randn(1, LENGTH, model.config.hidden_size),
-}
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-# What some models want beside what they say they want.
-_MORE = (
-    ("pixel_values",),
-    ("input_ids", "pixel_values"),
-    ("input_ids", "input_features"),
-    ("input_ids", "input_values"),
-    ("bbox",),
-    ("bbox", "pixel_values"),
-    ("attention_mask",),
-    ("input_features_mask",),
-    ("decoder_input_ids",),
-)
-
-
-def _first(config: Any, name: str, default: Any) -> Any:
-    for each in (config, getattr(config, "vision_config", None)):
-        value = getattr(each, name, None)
-        if value is not None:
-            return value
-    return default

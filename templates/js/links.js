@@ -6,9 +6,13 @@ import { rowOf } from "./readout.js";
 
 const STRONGEST = 3;
 
-/** @param {import("./scene.js").Scene} scene */
+/** Fill the table, unless it is folded away; then it waits until it is opened.
+ * @param {import("./scene.js").Scene} scene */
 export function showLinks(scene) {
   const { base, axes } = scene;
+  const folded = linksFold()?.open === false;
+  element("links-body").hidden = folded; // its rows may be another head's
+  if (folded) return;
   filled(
     element("links-body"),
     axes.queries.labels.map((label, query) => {
@@ -22,6 +26,11 @@ export function showLinks(scene) {
       return line;
     }),
   );
+}
+
+/** What a long table is folded into. @returns {HTMLDetailsElement | null} */
+export function linksFold() {
+  return /** @type {HTMLDetailsElement | null} */ (document.getElementById("links-fold"));
 }
 
 /** @param {string} label @param {number} weight @param {number} error */

@@ -2,6 +2,7 @@
 // Starts the page: shows what the address says, then listens.
 import { listenToControls } from "./controls.js";
 import { element } from "./dom.js";
+import { linksFold, showLinks } from "./links.js";
 import { listenToOverlay } from "./overlay.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
@@ -103,6 +104,7 @@ function listenToWindow(page) {
     page.show();
   });
   page.dark.addEventListener("change", () => page.show());
+  linksFold()?.addEventListener("toggle", () => page.scene && showLinks(page.scene));
   unfoldOptions(window.matchMedia("(min-width: 861px)"));
   const stage = element("stage");
   let width = stage.clientWidth;

@@ -99,7 +99,7 @@ def test_the_page_without_scripts_violates_no_rule(theme, page_of, checked):
 
 
 def test_axe_sees_what_is_wrong_and_leaves_open_only_contrast_on_pictures(page_of, checked):
-    page = page_of(every_run())
+    page = page_of(every_run(), fragment=FRAGMENTS["heatmap"])
     found = checked(page)
     assert {"color-contrast", "target-size", "label", "aria-dialog-name"} & set(
         found["passed"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from browser import BOTH_BROWSERS
+from playwright.sync_api import expect
+from runs import small_run
 
 from attnreport import Attention, Axis, Run
 
@@ -30,3 +32,34 @@ def test_the_table_is_the_same_with_and_without_a_script(page_of):
     run = Run((Attention(_WEIGHTS[None], "layer", 0, "self", axis, axis),))
     assert cells_of(page_of(run, java_script_enabled=False, ready=False)) == _CELLS
     assert cells_of(page_of(run)) == _CELLS
+
+
+def test_a_long_table_is_folded_and_follows_the_head_when_it_is_opened(page_of):
+    run = small_run(layers=1, heads=2, queries=120)
+    page = page_of(run)
+    rows = page.locator("#links-body tr")
+    expect(page.locator("#links-fold summary")).to_have_text("All 120 queries")
+    expect(rows.first).to_be_hidden()
+    page.select_option("#head-select", "1")
+    expect(page.locator("#shown-title")).to_have_text("Layer 0, head 1")
+    for head in (1, 0):
+        if head == 1:
+            page.click("#links-fold summary")
+        else:
+            page.select_option("#head-select", "0")
+        weights = run.attentions[0].weights[head]
+        expect(rows.nth(119)).to_contain_text(f"{weights[119].max():.4f}")
+        expect(rows).to_have_count(120)
+        for query in (0, 50, 119):
+            strongest = run.attentions[0].keys.labels[int(weights[query].argmax())]
+            expect(rows.nth(query).locator("bdi").first).to_have_text(strongest)
+    page.click("#links-fold summary")
+    page.select_option("#head-select", "1")
+    expect(rows.first).to_be_hidden()
+
+
+def test_a_long_table_is_whole_without_scripts(page_of):
+    run = small_run(layers=1, heads=1, queries=120)
+    page = page_of(run, java_script_enabled=False, ready=False)
+    page.click("#links-fold summary")
+    assert page.locator("#links-body tr:visible").count() == 120

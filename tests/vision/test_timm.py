@@ -25,6 +25,8 @@ MODELS = {
     "deit_tiny_distilled_patch16_224": (20, 0.01),
     "vit_little_patch16_reg4_gap_256": (20, 0.01),
     "eva02_tiny_patch14_224": (20, 0.01),
+    "vit_tiny_patch16_dinov3_qkvb": (20, 0.01),
+    "vit_xsmall_patch16_clip_224": (20, 0.01),
     "swin_tiny_patch4_window7_224": (10, 0.01),
     "hiera_tiny_224": (4, 0.06),
     "mvitv2_tiny": (4, 0.5),

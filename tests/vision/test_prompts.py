@@ -101,8 +101,57 @@ def idefics3():
     return hf.Idefics3ForConditionalGeneration(config), processor
 
 
+def qwen2_5_vl():
+    """Qwen's merged patches, in windows within the tower."""
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    config = hf.Qwen2_5_VLConfig(
+        text_config={**TEXT, "model_type": "qwen2_5_vl_text",
+                     "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}},
+        vision_config={"depth": 2, "hidden_size": 16, "num_heads": 2, "patch_size": 8,
+                       "intermediate_size": 32, "out_hidden_size": 16, "window_size": 32,
+                       "fullatt_block_indexes": [1]},
+        vision_start_token_id=FIRST, vision_end_token_id=FIRST + 1,
+        image_token_id=FIRST + 2, video_token_id=FIRST + 3)  # fmt: skip
+    processor = hf.Qwen2_5_VLProcessor(
+        hf.Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=4096),
+        tokenizer_of(*names), video_processor=hf.Qwen2VLVideoProcessor(patch_size=8))  # fmt: skip
+    return hf.Qwen2_5_VLForConditionalGeneration(config), processor
+
+
+def llava_next():
+    """The whole, and tiles put together again with what is padding cut off."""
+    config = hf.LlavaNextConfig(
+        vision_config={"model_type": "clip_vision_model", **SQUARE}, text_config=TEXT,
+        image_token_id=FIRST, image_seq_length=36,
+        image_grid_pinpoints=[[48, 96], [96, 48], [96, 96]])  # fmt: skip
+    pictures = hf.LlavaNextImageProcessorPil(
+        size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48},
+        image_grid_pinpoints=[[48, 96], [96, 48], [96, 96]])  # fmt: skip
+    processor = hf.LlavaNextProcessor(
+        pictures, tokenizer_of("<image>", image_token="<image>"), patch_size=8,  # noqa: S106
+        vision_feature_select_strategy="default", num_additional_image_tokens=1)  # fmt: skip
+    return hf.LlavaNextForConditionalGeneration(config), processor
+
+
+def gemma3():
+    """SigLIP's patches, averaged four by four."""
+    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
+             "image_token": "<image>"}  # fmt: skip
+    config = hf.Gemma3Config(
+        vision_config={"model_type": "siglip_vision_model", **SQUARE, "vision_use_head": False},
+        text_config={**TEXT, "model_type": "gemma3_text", "head_dim": 8},
+        mm_tokens_per_image=9, image_token_index=FIRST + 2, boi_token_index=FIRST,
+        eoi_token_index=FIRST + 1)  # fmt: skip
+    pictures = hf.Gemma3ImageProcessorPil(size={"height": 48, "width": 48})
+    processor = hf.Gemma3Processor(
+        pictures, tokenizer_of(*named.values(), **named), image_seq_length=9
+    )
+    return hf.Gemma3ForConditionalGeneration(config), processor
+
+
 PROMPTS = {"llava": llava, "paligemma": paligemma, "qwen2_vl": qwen2_vl, "internvl": internvl,
-           "idefics3": idefics3}  # fmt: skip
+           "idefics3": idefics3, "qwen2_5_vl": qwen2_5_vl, "llava_next": llava_next,
+           "gemma3": gemma3}  # fmt: skip
 
 # What transformers' PaliGemma processor does with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

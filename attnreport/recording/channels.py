@@ -102,8 +102,10 @@ def _rows_are_channels(watch: Watch, stream: Stream, lead: Sequence[int], rows: 
             continue
         numbers = numbers_of(watch.streams, rows.tensor, root)
         if numbers is not None:
+            # A shape may be read in two ways, of which one says nothing.
             each = rows.arrange(numbers).expand(*lead, -1, -1)
-            return lie_along(each, -1)
+            if lie_along(each, -1):
+                return True
     return False
 
 

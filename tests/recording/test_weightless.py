@@ -185,6 +185,24 @@ def test_fewer_keys_than_queries_are_attention():
     assert attention.weights.any()
 
 
+class Lambda(nn.Module):
+    """Make one matrix of all positions from a picture (Bello 2021, LambdaNetworks, §3)."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Conv2d(3, 3 * WIDTH, 1)
+
+    def forward(self, picture):
+        queries, keys, values = self.project(picture).flatten(2).chunk(3, dim=1)
+        return queries.mT @ (keys.softmax(dim=-1) @ values.mT)
+
+
+def test_keys_of_a_picture_times_values_are_no_attention():
+    (entry,) = ledger_of(Lambda(), torch.randn(1, 3, 4, 5)).ledger
+    assert not entry.captured
+    assert "keys are multiplied with values first" in entry.reason
+
+
 class Masked(nn.Module):
     """Let learned queries attend to a text, with a mask that was made of its ids."""
 

@@ -55,14 +55,16 @@ export class Overview {
     const longest = Math.max(0, ...rowLabels.map((label) => label.length));
     const margin = 12 + ROW_LETTER_PIXELS * longest;
     const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
+    const crowded = (/** @type {number} */ index) => cell < MEAN_PIXELS && columnLabels[index + 1] === "mean";
+    const labelled = [...columnLabels.keys()].filter((index) => !crowded(index));
     const { url, names } = this.drawing(scene, cell >= NUMBERED);
     const same = url === this.url;
     this.url = url;
     this.view
       .signal("columns", columns)
       .signal("rows", rows)
-      .signal("columnTicks", columnLabels.map((_, index) => index + 0.5))
-      .signal("columnLabels", columnLabels.map((label, at) => (columnLabels[at + 1] === "mean" && cell < MEAN_PIXELS ? "" : label)))
+      .signal("columnTicks", labelled.map((index) => index + 0.5))
+      .signal("columnLabels", columnLabels)
       .signal("rowTicks", rowLabels.map((_, index) => index + 0.5))
       .signal("rowLabels", rowLabels)
       .signal("ink", scene.ink)

@@ -1,25 +1,24 @@
-"""How each tensor came from others, as far as that only moved positions.
+"""How a tensor came from others, as far as that only moved positions: what is kept of each step.
 
 Every tensor keeps its last step. Where it is asked for, the numbers of positions take the same way
-again: ``move`` makes, from numbers in the place of a step's inputs, those of its result. Knows what
-torch functions do to positions; which numbers there are is the business of places.py.
+again: ``move`` makes, from numbers in the place of a step's inputs, those of its result. What torch
+functions do to positions is the business of moves.py; which numbers there are, of places.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from attnreport.recording.following import CUTTING, SHAPING, methods
-from attnreport.recording.streams import Rank, Streams, Tag
+from attnreport.recording.streams import Tag
 
 # The number of what is padding, or a constant that the model wrote.
 NOWHERE = -1
-_LONGEST = 512
+# So many steps are there at most from the beginning of a way.
+LONGEST = 512
 
 Move = Callable[[Sequence[torch.Tensor]], torch.Tensor]
 
@@ -58,60 +57,18 @@ class Step:
     bare: bool = False
 
 
-def remember(
-    streams: Streams, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-) -> None:
-    """Keep how the results of a torch function came from its arguments."""
-    rule = _RULES.get(function)
-    dimension = _FEATURES.get(function)
-    if dimension is not None and isinstance(output, torch.Tensor):
-        tag = streams.tag(output)
-        if tag is not None:
-            tag.features = dimension
-    if rule is not None:
-        rule(_Call(streams, function, args, kwargs, output))
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    streams: Streams
-    function: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: Any
-
-    def keep(
-        self, tensor: Any, parents: Sequence[Parent | None], move: Move, *, bare: bool = False
-    ) -> None:
-        """Keep the step to one result, if all it came from is known."""
-        tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
-        known = tuple(parent for parent in parents if parent is not None)
-        if tag is None or len(known) < len(parents):
-            return
-        if any(parent.tag is tag for parent in known):
-            return
-        length = 1 + max((_length(parent.tag) for parent in known), default=0)
-        if length <= _LONGEST:
-            ways = (_beginning(parent.tag) for parent in known if not is_constant(parent.tag))
-            tag.step = Step(known, tuple(tensor.shape), move, length, next(ways, None), bare)
-
-    def parent(self, tensor: torch.Tensor) -> Parent | None:
-        tag = self.streams.tag(tensor)
-        if tag is None:
-            return None
-        return Parent(tag, tuple(tensor.shape), not tensor.is_floating_point())
-
-
 def is_constant(tag: Tag) -> bool:
     """Tell whether a tensor holds nothing but what the model wrote itself."""
     return tag.step is not None and tag.step.beginning is None
 
 
-def _beginning(tag: Tag) -> Tag:
+def beginning_of(tag: Tag) -> Tag:
+    """Return what is known of the tensor that the way to this one begins at."""
     return tag if tag.step is None or tag.step.beginning is None else tag.step.beginning
 
 
-def _length(tag: Tag) -> int:
+def length_of(tag: Tag) -> int:
+    """Return how many steps there are from there."""
     return 0 if tag.step is None else tag.step.length
 
 
@@ -131,255 +88,9 @@ def agreed(numbers: torch.Tensor, dimension: int) -> torch.Tensor:
     return highest
 
 
-def _still(call: _Call) -> None:
-    """Every position stays where it is, whatever is done to the numbers there."""
-    first = _main_argument(call)
-    if first is None or any(value is call.output for value in call.args):
-        return
-    before, after = tuple(first.shape), tuple(call.output.shape)
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        if before == after:
-            return numbers[0]
-        # A projection: new numbers at the old positions, if all of them were at one position.
-        return agreed(numbers[0], -1).expand(after)
-
-    call.keep(call.output, [call.parent(first)], move)
-
-
-def _main_argument(call: _Call) -> torch.Tensor | None:
-    """Return the argument that has the result's positions, by the shortest way from an input.
-
-    A bias or a mask has none of its own; of what a residual connection adds up, either has them.
-    """
-    if not isinstance(call.output, torch.Tensor):
-        return None
-    fitting = [
-        value
-        for value in call.args[:2]
-        if isinstance(value, torch.Tensor) and value.shape[:-1] == call.output.shape[:-1]
-    ]
-    if len(fitting) < 2:
-        return fitting[0] if fitting else None
-    tags = [call.streams.tag(value) for value in fitting]
-    flowing = [
-        (not _beginning(tag).entered, _length(tag), place)
-        for place, tag in enumerate(tags)
-        if tag is not None and tag.stream is not None and tag.stream.rank > Rank.AUXILIARY
-    ]
-    return fitting[min(flowing)[-1] if flowing else 0]
-
-
-def _moved(call: _Call) -> None:
-    """Positions change places, as the same function does it with their numbers."""
-    if not call.args:
-        return
-    first, *rest = call.args
-    several = isinstance(first, (tuple, list))
-    sources = list(first) if several else [first]
-    if not all(isinstance(source, torch.Tensor) for source in sources):
-        return
-    if any(_is_float(value) for value in _flat((*rest, *call.kwargs.values()))):
-        return
-    outputs = (call.output,) if isinstance(call.output, torch.Tensor) else call.output
-    if any(output is source for output in outputs for source in sources):
-        return
-    # Numbers may lie in memory in another way than the tensor does.
-    function = torch.Tensor.reshape if call.function is torch.Tensor.view else call.function
-    kwargs = call.kwargs
-    for place, output in enumerate(outputs):
-
-        def move(numbers: Sequence[torch.Tensor], place: int = place) -> torch.Tensor:
-            given: Any = list(numbers) if several else numbers[0]
-            result = function(given, *rest, **kwargs)
-            moved: torch.Tensor = result if isinstance(result, torch.Tensor) else result[place]
-            return moved.to(torch.int64)
-
-        call.keep(output, [call.parent(source) for source in sources], move, bare=True)
-
-
-def _padded(call: _Call) -> None:
-    first = call.args[0] if call.args else None
-    if not isinstance(first, torch.Tensor):
-        return
-    pad = list(call.args[1] if len(call.args) > 1 else call.kwargs["pad"])
-    call.keep(
-        call.output,
-        [call.parent(first)],
-        lambda numbers: F.pad(numbers[0], pad, value=NOWHERE),
-        bare=True,
-    )
-
-
-def _strided(call: _Call) -> None:
-    """Pieces that overlap, read from memory: the numbers have to lie there as the tensor does."""
-    first, *rest = call.args if call.args else (None,)
-    if not isinstance(first, torch.Tensor) or len(rest) > 2 or "storage_offset" in call.kwargs:
-        return
-    shape, strides, kwargs = tuple(first.shape), first.stride(), call.kwargs
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        lying = torch.empty_strided(shape, strides, dtype=torch.int64).copy_(numbers[0])
-        return torch.as_strided(lying, *rest, **kwargs)
-
-    call.keep(call.output, [call.parent(first)], move, bare=True)
-
-
-def _constant(call: _Call) -> None:
-    shape = tuple(call.output.shape) if isinstance(call.output, torch.Tensor) else ()
-    call.keep(call.output, [], lambda _: torch.full((), NOWHERE).expand(shape))
-
-
-def _looked_up(call: _Call) -> None:
-    """Ids become vectors, each where it was."""
-    after = tuple(call.output.shape)
-    call.keep(
-        call.output,
-        [call.parent(call.args[0])],
-        lambda numbers: numbers[0].unsqueeze(-1).expand(after),
-    )
-
-
-def _chosen(call: _Call) -> None:
-    """Of two tensors one is taken at each place; a number such as -infinity is no position."""
-    if len(call.args) != 3 or not isinstance(call.output, torch.Tensor):
-        return
-    method = call.function is torch.Tensor.where
-    first, condition, other = call.args if method else (call.args[1], call.args[0], call.args[2])
-    after = tuple(call.output.shape)
-    given = [value for value in (first, other) if isinstance(value, torch.Tensor)]
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        rest = list(numbers)
-        taken, left = (
-            rest.pop(0) if isinstance(value, torch.Tensor) else torch.tensor(NOWHERE)
-            for value in (first, other)
-        )
-        return torch.where(condition.cpu(), taken, left).expand(after)
-
-    call.keep(call.output, [call.parent(value) for value in given], move)
-
-
-def _written(call: _Call) -> None:
-    """Part of a tensor becomes another."""
-    target, index, value = call.args
-    if not isinstance(value, torch.Tensor) or not value.dim():
-        return
-    parent = call.parent(target)
-    if parent is None:
-        return
-    source = call.parent(value)
-    above, below = part_of_tensor(source.tag) if source else None, part_of_tensor(parent.tag)
-    if above is not None and below is not None and above is not below:
-        above.over.append(below.origin)
-    # What was made of it before came from what it was then.
-    call.streams.renew(target)
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        written = numbers[1].clone()
-        written[index] = numbers[0]
-        return written
-
-    call.keep(target, [source, parent], move)
-
-
 def part_of_tensor(tag: Tag | None) -> Any:
     """Return which part of an attention a tensor was made of, by moves alone."""
     while tag is not None and tag.part is None:
         step: Step | None = tag.step
         tag = next((x.tag for x in step.parents if not is_constant(x.tag)), None) if step else None
     return None if tag is None else tag.part
-
-
-def _mixed(call: _Call) -> None:
-    """Rows of the first matrix stay rows of the product."""
-    left = next((x for x in call.args if isinstance(x, torch.Tensor)), None)
-    after = tuple(call.output.shape)
-    if left is None or left.dim() < 2 or len(after) < 2:
-        return
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        return agreed(numbers[0], -1).expand(after)
-
-    call.keep(call.output, [call.parent(left)], move)
-
-
-def _contracted(call: _Call) -> None:
-    """The same of an einsum: what the first operand sums over must agree."""
-    equation, *operands = call.args
-    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
-        operands = list(operands[0])
-    if len(operands) != 2 or not isinstance(equation, str) or "->" not in equation:
-        return
-    after, spelled = tuple(call.output.shape), equation.replace(" ", "")
-    inputs, _, result = spelled.partition("->")
-    left, result = _spell(inputs.split(",")[0], operands[0].dim()), _spell(result, len(after))
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        kept = numbers[0]
-        for place in (place for place, letter in enumerate(left) if letter not in result):
-            kept = agreed(kept, place)
-        present = [left.index(letter) for letter in result if letter in left]
-        gone = [place for place, letter in enumerate(left) if letter not in result]
-        kept = kept.permute(*present, *gone).flatten(len(present))[..., 0]
-        for place, letter in enumerate(result):
-            if letter not in left:
-                kept = kept.unsqueeze(place)
-        return kept.expand(after)
-
-    call.keep(call.output, [call.parent(operands[0])], move)
-
-
-def _spell(text: str, dimensions: int) -> str:
-    """Return subscripts with letters for the ellipsis, the same ones from the right."""
-    missing = dimensions - len(text.replace("...", ""))
-    return text.replace("...", "ABCDEFGHIJ"[10 - missing :] if missing else "")
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def _flat(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, (tuple, list)):
-            yield from _flat(value)
-        else:
-            yield value
-
-
-# Which dimension of their result holds features; an unbatched convolution has one fewer before it.
-_FEATURES: dict[Any, int] = {F.linear: -1, F.conv1d: -2, F.conv2d: -3, F.conv3d: -4}
-_STILL: set[Any] = {F.linear, F.layer_norm, F.rms_norm, F.softmax, F.dropout, F.gelu, F.silu}
-_STILL |= {F.relu, F.normalize, torch.relu, torch.tanh, torch.rsqrt}
-_STILL |= methods("add", "sub", "mul", "div", "true_divide", "truediv", "softmax", "masked_fill")
-_STILL |= methods("to", "type", "type_as", "float", "half", "bfloat16", "double", "detach", "pow")
-_STILL |= methods("nan_to_num", "tril", "triu", "clamp", "cpu", "cuda")
-_PADDING: set[Any] = {F.pad, torch._C._nn.pad}
-_CONSTANTS: set[Any] = {
-    getattr(owner, f"{prefix}{name}{suffix}")
-    for owner, prefix, suffix in ((torch, "", ""), (torch, "", "_like"), (torch.Tensor, "new_", ""))
-    for name in ("zeros", "ones", "full", "empty")
-}
-_MIXING: set[Any] = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm}
-_MIXING |= {torch.Tensor.bmm, F.scaled_dot_product_attention}
-_CHOOSING: set[Any] = methods("where")
-_MOVING: set[Any] = (
-    (SHAPING | CUTTING | methods("gather", "take_along_dim", "index_select", "tile", "unfold"))
-    - _STILL
-    - _PADDING
-    - _CHOOSING
-    - methods("requires_grad")
-)
-_RULES: dict[Any, Callable[[_Call], None]] = {
-    **dict.fromkeys(_MOVING, _moved),
-    **dict.fromkeys(_STILL, _still),
-    **dict.fromkeys(_PADDING, _padded),
-    **dict.fromkeys(_CONSTANTS, _constant),
-    **dict.fromkeys(_MIXING, _mixed),
-    **dict.fromkeys(_CHOOSING, _chosen),
-    **dict.fromkeys(methods("as_strided"), _strided),
-    F.embedding: _looked_up,
-    torch.einsum: _contracted,
-    torch.Tensor.__setitem__: _written,
-}

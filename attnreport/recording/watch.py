@@ -27,6 +27,7 @@ from attnreport.recording.found import Found, Mixed
 from attnreport.recording.generation import Generation
 from attnreport.recording.layout import Layout, layout_of
 from attnreport.recording.memory import Memory
+from attnreport.recording.moves import remember
 from attnreport.recording.naming import Names
 from attnreport.recording.operands import Operands
 from attnreport.recording.places import Pieces
@@ -36,7 +37,6 @@ from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import name_of, recorder_of
 from attnreport.recording.selection import Selection
-from attnreport.recording.steps import remember
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
 

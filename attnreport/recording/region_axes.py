@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis, Box, Position
 from attnreport.pixels import Pixels
-from attnreport.recording.regions import UNKNOWN, Regions
+from attnreport.recording.regions import UNKNOWN, Book, Regions
 
+# Of a box's side: by so much computed boxes of one size may differ.
+_SLACK = 1e-3
 # How learned tokens are called on the page, by a word in the parameter's name.
 _TOKENS = {
     "cls": "[CLS]",
@@ -62,7 +64,7 @@ class RegionAxes:
             what.on_picture(box, int(part)) if isinstance(what, Pixels) else None
             for what, box, part in zip(whats, boxes, kinds[:, 1], strict=True)
         ]
-        labels = _grid_labels(boxes, kinds, np.array([box is not None for box in insides]))
+        labels = _grid_labels(book, boxes, kinds, np.array([box is not None for box in insides]))
         positions = []
         for place, what in enumerate(whats):
             index = int(kinds[place, 1])
@@ -93,17 +95,58 @@ def _is_one_place(boxes: NDArray[np.float64]) -> bool:
 
 
 def _grid_labels(
-    boxes: NDArray[np.float64], kinds: NDArray[np.int64], inside: NDArray[np.bool_]
+    book: Book, boxes: NDArray[np.float64], kinds: NDArray[np.int64], inside: NDArray[np.bool_]
 ) -> list[str]:
-    """Return row and column of each box among those of its part, counted by their middles."""
+    """Return row and column of each box in the grid that it belongs to, counted by the middles."""
     labels = [""] * len(boxes)
-    middles = np.round((boxes[:, :2] + boxes[:, 2:]) / 2, 3)  # (position, x and y)
     for origin, part in {(int(o), int(p)) for o, p in kinds}:
         own = (kinds == (origin, part)).all(axis=1) & inside
-        columns, rows = (np.unique(middles[own, side], return_inverse=True)[1] for side in (0, 1))
+        if not own.any():
+            continue
+        middles = _middles(boxes[own])  # (position, x and y)
+        lines = _lines(book, boxes[own], origin, part)
+        columns, rows = (
+            np.abs(lines[side] - middles[:, side, None]).argmin(axis=1) for side in (0, 1)
+        )
         for place, row, column in zip(np.flatnonzero(own), rows, columns, strict=True):
             labels[place] = f"row {row} column {column}"
     return labels
+
+
+def _lines(
+    book: Book, boxes: NDArray[np.float64], origin: int, part: int
+) -> list[NDArray[np.float64]]:
+    """Return the middles of the columns, and of the rows, of the grid that boxes are of.
+
+    A window has some of its boxes only: the grid is made of all of their size that were ever
+    entered, if these lie side by side; else it is what the boxes themselves make.
+    """
+    whole, kinds = book.read(torch.arange(book.count, dtype=torch.int32))
+    size = boxes[0, 2:] - boxes[0, :2]
+    alike = np.abs(whole[:, 2:] - whole[:, :2] - size) <= _SLACK * size
+    what = book.origins[origin].what
+    known = (kinds == (origin, part)).all(axis=1) & alike.all(axis=1)
+    known &= _touching(what, whole)
+    found = []
+    for side in (0, 1):
+        own, all_there = (np.unique(_middles(each)[:, side]) for each in (boxes, whole[known]))
+        even = np.abs(np.diff(all_there) - size[side]).max(initial=0) <= 2 * _SLACK * size[side]
+        found.append(all_there if even and np.isin(own, all_there).all() else own)
+    return found
+
+
+def _touching(what: object, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which boxes lie in their picture, in part at least."""
+    if not isinstance(what, Pixels):
+        return np.zeros(len(boxes), bool)
+    width, height = what.size or (what.picture.width, what.picture.height)
+    with np.errstate(invalid="ignore"):
+        beside = (boxes[:, :2] >= (width, height)) | (boxes[:, 2:] <= 0)
+    return np.asarray(~beside.any(axis=1))
+
+
+def _middles(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round((boxes[:, :2] + boxes[:, 2:]) / 2, 3)
 
 
 def _patch(pixels: Pixels, box: Box | None, label: str, part: int) -> Position:

@@ -300,3 +300,15 @@ def test_tiles_that_together_are_too_much_are_named_or_shown_alone(saved, tmp_pa
     assert runs[0].attentions[0].weights.shape == (2, 37, 37)  # of the batch's first tile
     assert [len(run.missed) for run in runs] == [0, 2]
     assert all("windows, chunks or beams" in entry.reason for entry in runs[1].missed)
+
+
+def test_patches_in_a_window_are_called_as_in_the_whole(saved, tmp_path):
+    """Qwen2.5-VL's first layer looks within windows: three calls, of parts of one grid."""
+    textured((97, 53)).save(tmp_path / "in.png")
+    run = build_run(Request(saved("qwen2_5_vl"), str(tmp_path / "in.png"), prompt="a cat sat"))
+    windows = [each.keys for each in run.attentions if "blocks.0" in each.name]
+    (whole,) = (each.keys for each in run.attentions if "blocks.1" in each.name)
+    assert [len(axis) for axis in windows] == [16, 16, 8] and len(whole) == 40
+    named = {position.box: position.label for position in whole}
+    assert all(named[position.box] == position.label for axis in windows for position in axis)
+    assert whole.labels[-1] == "row 3 column 9"

@@ -32,13 +32,13 @@ _CONTEXT = Partial(object(), np.zeros(0, np.bool_))
 _FURTHEST = 24
 
 
-def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange = torch.clone) -> bool:
+def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange | None = None) -> bool:
     """Tell whether the keys are features, and each of the width is not.
 
     Args:
         streams: what is known of tensors.
         values: a tensor of the model.
-        arrange: makes ``(…, key, width)`` of it.
+        arrange: makes ``(…, key, width)`` of it, where it is not.
     """
     found = _projected(streams, values)
     if found is None or values.dim() < 3:
@@ -53,8 +53,10 @@ def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange = tor
         moved = numbers_of(streams, values, Root(tag, numbers, 0))
     if moved is None or 0 in moved.shape:
         return False
-    moved = arrange(moved)
-    return moved.shape[-2] > 1 and lie_along(moved, -2)
+    moved = moved if arrange is None else arrange(moved)
+    # Along a stride of 0 all are alike: one of them tells as much.
+    once = tuple(slice(None) if stride else slice(0, 1) for stride in moved.stride())
+    return moved.shape[-2] > 1 and lie_along(moved[once], -2)
 
 
 def _projected(streams: Streams, values: torch.Tensor) -> Parent | None:

@@ -7,7 +7,7 @@ function of transformers as ``module``. Walking them costs nothing until an atte
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import FrameType
 
 import torch
@@ -39,6 +39,12 @@ class Names:
         for path, module in self._modules.items():
             self._paths.setdefault(id(module), path)
         self.executed: set[str] = set()
+
+    def paths(self) -> Collection[str] | None:
+        """Return what ``current`` may return; None where steps of a program have their own."""
+        if any(isinstance(module, torch.fx.GraphModule) for module in self._modules.values()):
+            return None
+        return self._modules.keys()
 
     def current(self) -> str | None:
         """Return the path of the innermost module that runs now, "" for the model itself.

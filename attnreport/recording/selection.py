@@ -5,7 +5,7 @@ Knows paths and numbers; no tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from attnreport.errors import InvalidInput
@@ -45,6 +45,15 @@ class Selection:
             return True
         return any(
             place == each if isinstance(each, int) else fnmatchcase(name, each)
+            for each in self.layers
+        )
+
+    def may_want(self, paths: Collection[str] | None) -> bool:
+        """Tell whether anything may be kept of modules with these paths; None for unknown ones."""
+        if self.layers is None or paths is None:
+            return True
+        return any(
+            isinstance(each, int) or any(fnmatchcase(path, each) for path in paths)
             for each in self.layers
         )
 

@@ -9,7 +9,7 @@ same length stay two. This module knows nothing of attention.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -65,17 +65,17 @@ class Stream:
 class Tag:
     """Hold what is known of one tensor while it lives."""
 
-    __slots__ = (
-        "__weakref__",
-        "entered",
-        "executed",
-        "features",
-        "part",
-        "ref",
-        "step",
-        "stream",
-        "weights",
-    )
+    # Most tensors have no more than a stream: what is not known is said once, for all of them.
+    # Whether the model was given it.
+    entered = False
+    # How it came from another tensor, for steps.py.
+    step: Any = None
+    # Which dimension a projection or convolution put its features on, for channels.py.
+    features: int | None = None
+    # Which part of an attention it is the output of; it is nothing to this module either.
+    part: Any = None
+    # What following.py follows; it is nothing to this module.
+    weights: Any = None
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -84,16 +84,6 @@ class Tag:
         self.stream = stream
         # The path of the module a parameter belongs to.
         self.executed = executed
-        # Whether the model was given it.
-        self.entered = False
-        # How it came from another tensor, for steps.py.
-        self.step: Any = None
-        # Which dimension a projection or convolution put its features on, for channels.py.
-        self.features: int | None = None
-        # Which part of an attention it is the output of; it is nothing to this module either.
-        self.part: Any = None
-        # What following.py follows; it is nothing to this module.
-        self.weights: Any = None
 
     def hold(self, tensor: torch.Tensor, weights: Any) -> None:
         """Keep something beside the tensor for as long as it lives, and no longer."""
@@ -124,9 +114,8 @@ class Streams:
         # own tensor lives.
         self._tags: dict[int, Tag] = {}
         self._looked_up: dict[int, Stream] = {}
-        for name, tensor in _tensors_of(model):
-            stream = Stream(Rank.LEARNED)
-            self._tags[id(tensor)] = Tag(tensor, stream, executed=name.rpartition(".")[0])
+        for path, tensor in _tensors_of(model):
+            self._tags.setdefault(id(tensor), Tag(tensor, Stream(Rank.LEARNED), executed=path))
         for tensor, axis in axes:
             batch = tensor.shape[0] if tensor.dim() > 1 else None
             if isinstance(axis, Pixels):
@@ -215,6 +204,9 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=batch, length=length)
 
 
-def _tensors_of(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+def _tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every parameter and buffer with the path of its module, shared ones once for each."""
+    for path, module in model.named_modules():
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                yield path, tensor

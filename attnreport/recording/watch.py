@@ -35,7 +35,7 @@ from attnreport.recording.projection import Projections
 from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
-from attnreport.recording.registry import name_of, recorder_of
+from attnreport.recording.registry import Recorder, name_of, recorder_of
 from attnreport.recording.selection import Selection
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
@@ -81,6 +81,10 @@ class Watch(TorchFunctionMode):
         self.selection = selection or Selection()
         self.memory = Memory(max_memory)
         self.projections = Projections(self._learned, self.memory.grow) if values else None
+        # Where nothing can be wanted nobody asks how tensors came from each other.
+        self._looks_back = self.selection.may_want(self.names.paths())
+        follows_all = self.projections is not None or self.regions.active
+        self._follows_all = self._looks_back and follows_all
         self._unwanted: set[str] = set()
         self.hooks: list[RemovableHandle] = []
         self.edges: list[GradientEdge] = []
@@ -143,24 +147,27 @@ class Watch(TorchFunctionMode):
         plain = function
         if isinstance(function, torch._ops.OpOverload):
             plain = torch_function_of(function)
-        remember(self.streams, plain, args, kwargs, output)
-        call = following.Called(plain, args, kwargs, output, function)
-        self._record(call, tags)
-        if self.projections is not None:
-            self.projections.follow(call)
-        if self.regions.active:
-            follow_regions(self.regions, call)
+        if self._looks_back:
+            remember(self.streams, plain, args, kwargs, output)
+        record = recorder_of(plain)
+        followed = any(tag.weights is not None for tag in tags)
+        if record is not None or followed or self._follows_all:
+            call = following.Called(plain, args, kwargs, output, function)
+            self._record(call, record, followed=followed)
 
-    def _record(self, call: following.Called, tags: list[Tag]) -> None:
-        record = recorder_of(call.function)
+    def _record(self, call: following.Called, record: Recorder | None, *, followed: bool) -> None:
         if record is not None:
             # A backward pass may compute a checkpointed forward again: it was seen already.
             if torch._C._current_graph_task_id() == -1:
                 self.returned = call.output
                 record(self, call.output, *call.args, **call.kwargs)
-        elif any(tag.weights is not None for tag in tags):
+        elif followed:
             self.returned = call.output
             following.follow(self, call)
+        if self.projections is not None:
+            self.projections.follow(call)
+        if self.regions.active:
+            follow_regions(self.regions, call)
 
     def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
         tags = []

@@ -201,13 +201,18 @@ def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:
     if not output.numel():
         return 0.0
     output = output.to(computed.dtype)
-    error = float((computed - output).abs().max())
-    size = float(output.abs().max())
+    error, size = _furthest(computed - output), _furthest(output)
     if not math.isfinite(error) or not math.isfinite(size):
         return None
     if size == 0:
         return 0.0 if error == 0 else math.inf
     return error / size
+
+
+def _furthest(numbers: torch.Tensor) -> float:
+    """Return the largest absolute value; NaN where there is one."""
+    low, high = numbers.aminmax()
+    return max(-float(low), float(high))
 
 
 def to_host(weights: torch.Tensor, *, ours: bool = False) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from torch import nn
 
 import attnreport
 from attnreport.errors import InvalidInput
-from attnreport.recording import operands
+from attnreport.recording import operands, watch
 
 HIDDEN = torch.randn(1, 5, 16)
 
@@ -128,6 +128,39 @@ def test_what_is_not_selected_is_not_computed(monkeypatch):
         reference.record(
             lambda x: nn.functional.scaled_dot_product_attention(x, x, x), hidden, layers=["no.*"]
         )
+
+
+def models():
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 9}
+    ids = torch.arange(6).view(1, 6)
+    for implementation in ("sdpa", "eager"):
+        model = transformers.BertModel._from_config(
+            transformers.BertConfig(**size, intermediate_size=8), attn_implementation=implementation
+        )
+        yield model.eval(), ids
+    swin = transformers.SwinConfig(
+        image_size=16, patch_size=2, embed_dim=8, depths=[2], num_heads=[2], window_size=2
+    )
+    yield transformers.SwinModel(swin).eval(), torch.randn(1, 3, 16, 16)
+    yield encoder(), HIDDEN
+    yield encoder().train(), HIDDEN
+
+
+@pytest.mark.parametrize("layers", [[], ["no.such.path", "*.conv"]])
+def test_where_nothing_can_be_wanted_less_is_followed_and_as_much_is_named(layers, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("followed")
+
+    for model, inputs in models():
+        ledgers = []
+        for chosen in ([1000], layers):
+            with attnreport.capture(model, layers=chosen) as recording, torch.no_grad():
+                model(inputs)
+            ledgers.append(recording.ledger)
+            monkeypatch.setattr(watch, "remember", fail)
+        monkeypatch.undo()
+        assert ledgers[0] == ledgers[1]
+        assert {entry.reason for entry in ledgers[1]} == {"it was not selected"}
 
 
 def test_heads_that_are_not_there_are_said():

@@ -188,10 +188,10 @@ def test_steps_from_a_quantised_cache(options):
         return transformers.Cache(layers=[Rounded(residual_length=3) for _ in range(2)])
 
     with attnreport.capture(model) as recording:
-        output = model.generate(ids, past_key_values=cache(), **settings)
+        output = model.generate(ids, **with_cache(model, cache()), **settings)
     told = {"output_attentions": True, "return_dict_in_generate": True}
     eager = build(DECODERS["Llama"], "eager")
-    steps = eager.generate(ids, past_key_values=cache(), **settings, **told)
+    steps = eager.generate(ids, **with_cache(eager, cache()), **settings, **told)
     assert torch.equal(output, steps.sequences)
     rows = [0] * 8 if not options else steps.beam_indices[0].tolist()
     for layer, attention in enumerate(recording.run().attentions):

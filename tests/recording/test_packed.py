@@ -2,8 +2,6 @@
 
 import copy
 import os
-from collections import defaultdict
-from functools import partial
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from transformers import modeling_flash_attention_utils as flash
+from transformers.integrations import flash_attention
 
 import attnreport
 
@@ -282,35 +280,37 @@ LLAMA = transformers.LlamaConfig(
 )
 
 
+def by_flash(query, key, value, attention_mask=None, **told):
+    """Do what transformers' own function does, by numpy: unpad, or unpack, or neither."""
+    batch, length = query.shape[:2]
+    # Tensors that no torch function is seen of.
+    flat = [torch.from_numpy(x.numpy().copy()).flatten(0, 1) for x in (query, key, value)]
+    starts = torch.arange(0, batch * length + 1, length)
+    places = torch.arange(batch * length)
+    positions = told.get("position_ids")
+    if attention_mask is not None:
+        places = attention_mask.flatten().nonzero().flatten()
+        starts = torch.tensor([0, *attention_mask.sum(dim=1).cumsum(0).tolist()])
+    elif told.get("cu_seq_lens_q") is not None:
+        starts = told["cu_seq_lens_q"]
+    elif positions is not None and bool((positions.diff() != 1).any()):
+        starts = torch.tensor([*(positions[0] == 0).nonzero().flatten().tolist(), length])
+    rules = {"causal": told["is_causal"], "scale": told["softmax_scale"]}
+    output = torch.zeros_like(flat[0])
+    output[places] = by_sequence(*(each[places] for each in flat), starts, **rules)
+    return output.unflatten(0, (batch, length))
+
+
 @pytest.fixture
 def llama(monkeypatch):
-    """A model that calls transformers' own flash_attention_forward, with kernels by numpy."""
-
-    def varlen(q, k, v, *, cu_seqlens_q, cu_seqlens_k, causal, softmax_scale, **_):
-        told = {"causal": causal, "scale": softmax_scale}
-        return by_sequence(*_hidden(q, k, v), cu_seqlens_q, **told)
-
-    def plain(q, k, v, *, causal, softmax_scale, **_):
-        rows = torch.arange(0, q.shape[0] * q.shape[1] + 1, q.shape[1])
-        flat = [each.flatten(0, 1) for each in _hidden(q, k, v)]
-        return by_sequence(*flat, rows, causal=causal, scale=softmax_scale).unflatten(
-            0, q.shape[:2]
-        )
-
-    told = partial(flash._process_flash_attention_kwargs, supports_mapping=defaultdict(bool))
-    kernels = (plain, varlen, None, flash._pad_input, flash._unpad_input)
-    monkeypatch.setattr(flash, "lazy_import_flash_attention", lambda *_: (kernels, (told, told)))
+    """A model that calls transformers' own flash_attention_forward, with a kernel by numpy."""
+    monkeypatch.setattr(flash_attention, "_flash_attention_forward", by_flash)
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(copy.deepcopy(LLAMA)).eval()
     eager = transformers.AutoModel.from_config(copy.deepcopy(LLAMA), attn_implementation="eager")
     eager.load_state_dict(model.state_dict())
     model.config._attn_implementation = "flash_attention_2"
     return model, eager.eval()
-
-
-def _hidden(*tensors):
-    """Tensors that torch functions are not seen of."""
-    return [torch.from_numpy(each.detach().numpy().copy()) for each in tensors]
 
 
 PACKED = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 13]])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attnreport.charts import THUMBNAIL, picture, thumbnails
 from attnreport.page.base85 import CHARACTERS_PER_BYTE, text_of
@@ -40,6 +41,7 @@ _QUICK_CHARACTERS = 8_000_000
 _THREADS = 4
 _SAMPLED_WEIGHTS = 500_000
 _SAMPLED_ROWS = 8  # neighbours, as filters ask for
+_SAMPLED_BLOCKS = 2  # of each attention, at least
 _BITS_PER_LARGE_WEIGHT = 12
 
 
@@ -163,12 +165,11 @@ def characters(run: Run, plan: Plan) -> float:
 
     Packing to choose would cost more than all the rest of a report.
     """
-    weights = sum(attention.weights.size for attention in run.attentions)
-    stride = -(-weights // _SAMPLED_WEIGHTS)
+    part = _SAMPLED_WEIGHTS / sum(attention.weights.size for attention in run.attentions)
     size = 0.0
     for attention in run.attentions:
         heads, queries, keys = attention.weights.shape
-        rows = np.flatnonzero(np.arange(queries) // _SAMPLED_ROWS % stride == 0)
+        rows = _sampled(queries, part)
         codes = picture.encode(attention.weights[:, rows], plan.levels)
         size += sum(map(size_of, codes)) * queries / max(1, len(rows))
         if plan.refined:
@@ -176,6 +177,17 @@ def characters(run: Run, plan: Plan) -> float:
         if plan.exact:
             size += attention.weights.nbytes
     return size * CHARACTERS_PER_BYTE
+
+
+def _sampled(queries: int, part: float) -> NDArray[np.intp]:
+    """Return about that part of the rows, some neighbours each time, evenly from first to last.
+
+    The first rows alone say nothing: where attention is causal they are all but empty.
+    """
+    blocks = -(-queries // _SAMPLED_ROWS)
+    wanted = min(blocks, max(_SAMPLED_BLOCKS, round(part * blocks)))
+    chosen = ((np.arange(wanted) + 0.5) * blocks / wanted).astype(np.intp)
+    return np.flatnonzero(np.isin(np.arange(queries) // _SAMPLED_ROWS, chosen))
 
 
 def _thumbnails(run: Run) -> str:

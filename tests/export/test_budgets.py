@@ -73,7 +73,10 @@ def test_a_refinement_that_ends_early_is_an_error():
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_estimate_is_near_the_size(plan, causal):
+@pytest.mark.parametrize("sampled", [500_000, 1])
+def test_the_estimate_is_near_the_size(plan, causal, sampled, monkeypatch):
+    # As of a run so large that hardly any of its rows are asked.
+    monkeypatch.setattr("attnreport.page.pack._SAMPLED_WEIGHTS", sampled)
     run = small_run(layers=2, heads=4, queries=160, causal=causal)
     allowed = characters(run, plan)
     from attnreport.page.pack import _packed  # noqa: PLC0415 - what the estimate is an estimate of

@@ -6,6 +6,7 @@
     ├── UserError                      exit code 2: something the user can mend
     │   ├── UnknownModel               MODEL names nothing that can be opened
     │   ├── MissingExtra               an optional dependency is not installed
+    │   ├── BrokenExtra                an optional dependency is installed and does not load
     │   ├── InvalidInput               INPUT cannot be read, or does not suit the model
     │   ├── InvalidOption              an option's value cannot be used here
     │   ├── InvalidRun                 a Run, or a file that should hold one, breaks the contract
@@ -42,6 +43,17 @@ class MissingExtra(UserError):
     def __init__(self, needed_for: str, extra: str) -> None:
         super().__init__(
             f"{needed_for} needs the extra '{extra}': pip install 'attnreport[{extra}]'"
+        )
+
+
+class BrokenExtra(UserError):
+    """Say which optional dependency is installed and does not load, and why."""
+
+    def __init__(self, needed_for: str, package: str, error: BaseException) -> None:
+        super().__init__(
+            f"{needed_for} needs {package}, which is installed and does not load "
+            f"({one_line(error)}): install it anew, together with what it imports; "
+            "torch and torchvision must be of one release"
         )
 
 

@@ -47,6 +47,7 @@ def open_source(request: Request) -> Source:
     Raises:
         UnknownModel: no rule fits MODEL, or what it names cannot be opened.
         MissingExtra: the family needs an optional dependency.
+        BrokenExtra: it is installed and does not load.
         InvalidInput: INPUT is missing, cannot be read, or does not suit the model.
         InvalidOption: an option cannot be used with this model or on this machine.
     """

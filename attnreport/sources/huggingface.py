@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,12 +21,12 @@ from attnreport.errors import (
     AttnreportError,
     InvalidInput,
     InvalidOption,
-    MissingExtra,
     UnknownModel,
     one_line,
 )
 from attnreport.sources.assemble import assemble
 from attnreport.sources.device import check_device, check_dtype, seed_everything
+from attnreport.sources.extras import importing
 from attnreport.sources.request import Request, Source
 from attnreport.sources.senses import Inputs, sense_of
 from attnreport.sources.sound_call import open_sound, sound_call
@@ -45,6 +45,7 @@ def open_source(request: Request) -> Source:
 
     Raises:
         MissingExtra: transformers is not installed.
+        BrokenExtra: it is, and does not load.
         UnknownModel: the checkpoint is missing, damaged, or would run code.
         InvalidInput: INPUT does not suit the model.
         InvalidOption: an option that does not apply to the model or to this machine.
@@ -124,13 +125,15 @@ def _open_processor(transformers: ModuleType, request: Request, *, within_prompt
 
 
 def _transformers(model: str) -> ModuleType:
-    try:
+    with _loading(model):
         import transformers  # noqa: PLC0415 - an extra: attnreport works without it
-    except ImportError as error:
-        raise MissingExtra(
-            f"MODEL {model}, a checkpoint in Hugging Face's format,", "transformers"
-        ) from error
     return transformers
+
+
+def _loading(model: str) -> AbstractContextManager[None]:
+    """Return where transformers is imported: parts of it are only once they are asked for."""
+    needed_for = f"MODEL {model}, a checkpoint in Hugging Face's format,"
+    return importing("transformers", needed_for, "transformers")
 
 
 def _check_folder(request: Request) -> None:
@@ -235,7 +238,8 @@ def _class_for(
         for auto, place in (getattr(config, "auto_map", None) or {}).items():
             if str(place).rpartition(".")[2] == named and hasattr(transformers, auto):
                 return getattr(transformers, auto), ("the checkpoint's own Python code was run",)
-    found = getattr(transformers, named, None) if named.isidentifier() else None
+    with _loading(request.model):
+        found = getattr(transformers, named, None) if named.isidentifier() else None
     if (
         isinstance(found, type)
         and issubclass(found, transformers.PreTrainedModel)

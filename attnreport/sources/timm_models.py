@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from attnreport.call import Call
-from attnreport.errors import InvalidInput, InvalidOption, MissingExtra, UnknownModel, one_line
+from attnreport.errors import InvalidInput, InvalidOption, UnknownModel, one_line
 from attnreport.pixels import Pixels
 from attnreport.sources.assemble import assemble
 from attnreport.sources.device import check_device, check_dtype, seed_everything
+from attnreport.sources.extras import importing
 from attnreport.sources.request import Request, Source
 from attnreport.sources.vision import open_picture
 from attnreport.sources.vision_boxes import UnknownGeometry
@@ -33,6 +34,7 @@ def open_source(request: Request) -> Source:
 
     Raises:
         MissingExtra: timm is not installed.
+        BrokenExtra: it is, and does not load.
         UnknownModel: timm has no such model, or the weights are missing or not its own.
         InvalidInput: INPUT is no picture.
         InvalidOption: an option that is not for models of pictures alone.
@@ -107,11 +109,9 @@ def _is(step: Any, name: str) -> bool:
 
 
 def _timm(model: str) -> ModuleType:
-    try:
+    with importing("timm", f"MODEL {model}", "timm"):
         import timm  # noqa: PLC0415 - an extra: attnreport works without it
         import timm.data  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtra(f"MODEL {model}", "timm") from error
     found: ModuleType = timm
     return found
 

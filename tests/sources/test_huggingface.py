@@ -1,6 +1,10 @@
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ from attnreport.build import build_run
 from attnreport.errors import InvalidInput, InvalidOption, MissingExtra, UnknownModel
 from attnreport.sources import Request, open_source
 from attnreport.sources.fitting import model_limit
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -412,6 +418,23 @@ def test_without_transformers_the_command_is_given(gpt2, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(MissingExtra, match=r"pip install 'attnreport\[transformers\]'"):
         opened(gpt2)
+
+
+def test_a_package_that_does_not_load_is_said_to(gpt2, tmp_path):
+    # As torchvision does beside another release of torch.
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('no nms here')")
+    result = subprocess.run(
+        [sys.executable, "-m", "attnreport", "build", gpt2, "a b", "-o", tmp_path / "report.html"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "needs transformers, which is installed and does not load" in result.stderr
+    assert "RuntimeError: no nms here" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_input_is_needed(gpt2):

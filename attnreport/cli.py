@@ -221,7 +221,7 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
 @click.option(
     "--query",
     type=click.IntRange(min=0),
-    help="Query of the overlay, counted from 0. By default the class token, or else the mean.",
+    help="Query of the overlay, counted from 0. By default that with which a report opens.",
 )
 @output_options("figure.pdf")
 @_debug_option

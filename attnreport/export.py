@@ -59,8 +59,9 @@ def export(  # noqa: PLR0913 - all but the two files have defaults
         head: index of the head; by default the one that the report opens with, or 0.
         view: what a figure shows: every weight as a cell, or what one query looks at, laid over
             the picture.
-        query: for the overlay, the place of the query, from 0; by default the first if it is
-            special, as a class token is, or else the mean over all.
+        query: for the overlay, the place of the query, from 0; by default the last token of a
+            text, or the first position if it is special, as a class token is, or else the mean
+            over all.
         force: replace the file if it exists.
 
     Returns:

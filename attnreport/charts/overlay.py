@@ -105,10 +105,15 @@ class Look:
 
 
 def first_query(queries: Axis) -> int | None:
-    """Return whose look is shown first: the first position where that is special, or None for all.
+    """Return whose look is shown first: a place among the queries, or None for the mean of all.
 
-    A class token gathers what the whole picture shows, hence says most.
+    Of a text it is the last token, from which what follows is written: a first one that sees
+    nothing but itself would look at no picture. Otherwise it is the first position where that is
+    special, as a class token is, which gathers what the whole picture shows.
     """
+    if any(position.span for position in queries):
+        places = [place for place, position in enumerate(queries) if position.box is None]
+        return places[-1] if places else None
     return 0 if queries.positions[0].role == "special" else None
 
 
@@ -118,8 +123,7 @@ def look_of(attention: Attention, head: int, query: int | None = None) -> Look |
     Args:
         attention: with the queries and keys.
         head: index of the head, from 0.
-        query: its place among the queries; by default the first where that is special, as a class
-            token is, or else the mean over all queries.
+        query: its place among the queries; by default that of ``first_query``.
     """
     keys = attention.keys
     if keys.picture is None or not keys.pictured:

@@ -47,6 +47,14 @@ def test_a_picture_is_seen_first_and_its_class_token_asks(page_of):
     expect(page.locator("#heatmap-live")).to_be_visible()
 
 
+def test_of_a_prompt_the_last_token_asks(page_of):
+    picture = grid_axis(80, 80, 2, 2, prefix=("<s>",))
+    words = (Position("see", span=(0, 3)), Position(":", span=(3, 4)))
+    prompt = Axis("prompt", (*picture.positions, *words), "see:", picture.picture)
+    page = page_of(planted_run(prompt, {6: 1}))
+    expect(page.locator("#overlay-words")).to_contain_text("Of what “:” looks at")
+
+
 def test_of_layers_the_last_that_looks_at_the_picture_opens(page_of):
     axis, text = grid_axis(120, 80, 6, 4), Axis.of_labels("text", ["a", "b"])
     looks = planted_run(axis, {0: 3}).attentions[0]

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all. Knows nothing of what is in it."""
+"""Read a file up to a bound, write one whole or not at all. Knows nothing of what is in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ import stat
 import tempfile
 from pathlib import Path
 
-from attnreport.errors import OutputError
+from attnreport.errors import InvalidInput, OutputError
+
+
+def read_bounded(path: Path, most: int, expected: str) -> bytes:
+    """Return the bytes of INPUT, which may be anything that has a path: an endless device too.
+
+    Raises:
+        InvalidInput: it cannot be read, is empty where ``expected`` was, or is over ``most`` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InvalidInput(f"INPUT {path} cannot be read: {error.strerror}") from error
+    if not content:
+        raise InvalidInput(f"INPUT {path} is empty, expected {expected}")
+    if len(content) > most:
+        raise InvalidInput(f"INPUT {path} is over {most >> 20} MiB; give a smaller one")
+    return content
 
 
 def check_writable(path: Path, *, force: bool = False) -> None:

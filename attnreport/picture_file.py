@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attnreport.errors import InvalidInput
+from attnreport.files import read_bounded
 from attnreport.picture import SIGNATURES, Picture
 from attnreport.sound import sound_words
 
@@ -133,16 +134,7 @@ def _taken(
 def _content(path: Path) -> bytes:
     if not path.is_file():
         raise InvalidInput(f"INPUT {path} is not a file, expected a picture: PNG, JPEG or WebP")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput(f"INPUT {path} cannot be read: {error.strerror}") from error
-    if not content:
-        raise InvalidInput(f"INPUT {path} is empty, expected a picture: PNG, JPEG or WebP")
-    if len(content) > MAX_BYTES:
-        raise InvalidInput(f"INPUT {path} is over {MAX_BYTES >> 20} MiB; make it smaller")
-    return content
+    return read_bounded(path, MAX_BYTES, "a picture: PNG, JPEG or WebP")
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

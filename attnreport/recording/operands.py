@@ -8,13 +8,17 @@ from.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
 from attnreport.recording.by_rows import reduced_softmax
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.weights import attend, distance
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +69,19 @@ class Operands:
 
     def weights(self) -> tuple[torch.Tensor, float | None]:
         """Return weights ``(head, query, key)`` and their residual, as in ``Found``."""
-        weights, mixed = attend(
-            self.query,
-            self.key,
-            self.value,
-            scale=self.scale,
-            mask=self.mask,
-            causal=self.causal,
-        )
-        return weights, self._residual(mixed)
+        return self._read_by(attend)
 
     def reduced(self) -> tuple[Reduction, float | None]:
         """Return what is kept of the weights where they are too many, and their residual."""
-        reduction, mixed = reduced_softmax(
-            self.query,
-            self.key,
-            self.value,
-            scale=self.scale,
-            mask=self.mask,
-            causal=self.causal,
-        )
-        return reduction, self._residual(mixed)
+        return self._read_by(reduced_softmax)
 
-    def _residual(self, mixed: torch.Tensor) -> float | None:
-        return None if self.output is None else distance(mixed, self.output)
+    def _read_by(
+        self, read: Callable[..., tuple[_Read, torch.Tensor]]
+    ) -> tuple[_Read, float | None]:
+        found, mixed = read(
+            self.query, self.key, self.value, scale=self.scale, mask=self.mask, causal=self.causal
+        )
+        return found, None if self.output is None else distance(mixed, self.output)
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.errors import InvalidInput, MissingExtra, one_line
+from attnreport.files import read_bounded
 from attnreport.sound import SIGNATURE_BYTES, sound_kind
 
 FORMATS = "WAV, FLAC, Ogg, MP3 or AIFF"
@@ -127,15 +128,7 @@ def _libraries(path: Path) -> tuple[ModuleType, ModuleType]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput(f"INPUT {path} cannot be read: {error.strerror}") from error
-    if not content:
-        raise InvalidInput(f"INPUT {path} is empty, expected a sound: {FORMATS}")
-    if len(content) > MAX_BYTES:
-        raise InvalidInput(f"INPUT {path} is over {MAX_BYTES >> 20} MiB; make it shorter")
+    content = read_bounded(path, MAX_BYTES, f"a sound: {FORMATS}")
     if not (kind := sound_kind(content)) or kind == "M4A":
         raise InvalidInput(f"INPUT {path} is {_guess(content)}")
     if kind == "Ogg" and not _ends(content):

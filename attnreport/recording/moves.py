@@ -43,7 +43,7 @@ def remember(
         rule(_Call(streams, function, args, kwargs, output))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Call:
     streams: Streams
     function: Any

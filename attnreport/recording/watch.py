@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from attnreport.axis import Axis
+from attnreport.errors import one_line
 from attnreport.pixels import Pixels
 from attnreport.recording import following
 from attnreport.recording.apart import quietly, without_modes
@@ -359,8 +360,7 @@ class Watch(TorchFunctionMode):
 
 
 def _words(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return f"could not be read: {type(error).__name__}: {words}"
+    return f"could not be read: {one_line(error)}"
 
 
 def _stream_of_result(tags: list[Tag]) -> Stream | None:

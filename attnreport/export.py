@@ -55,8 +55,8 @@ def export(  # noqa: PLR0913 - all but the two files have defaults
     Args:
         source: a report's HTML file, or a run's ``.safetensors`` file.
         output: a file whose name ends in .svg, .png, .pdf, .csv or .npz.
-        layer: index of the attention; by default the one that the report opens with.
-        head: index of the head; by default the one that the report opens with, or 0.
+        layer: number of the attention; by default the one that the report opens with.
+        head: number of the head; by default the one that the report opens with, or the first.
         view: what a figure shows: every weight as a cell, or what one query looks at, laid over
             the picture.
         query: for the overlay, the place of the query, from 0; by default the last token of a
@@ -104,13 +104,19 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
     if source.suffix != ".safetensors":
         return read_head(source, layer, head)
     # A Report checks both against the run, and chooses where nothing was asked for.
-    chosen = Report(Run.load(source), layer=layer, head=head or 0)
-    attention = chosen.run.attentions[chosen.layer]
-    one = slice(chosen.head, chosen.head + 1)
+    chosen = Report(Run.load(source), layer=layer, head=head)
+    attention = chosen.run.attentions[chosen.run.place(chosen.layer)]
+    place = attention.head_place(chosen.head)
+    one = slice(place, place + 1)
     sink = None if attention.sink is None else attention.sink[one]
     return ReadHead(
         replace(
-            attention, weights=attention.weights[one], sink=sink, gradient=None, value_norms=None
+            attention,
+            weights=attention.weights[one],
+            sink=sink,
+            gradient=None,
+            value_norms=None,
+            head_numbers=(chosen.head,),
         ),
         chosen.head,
     )

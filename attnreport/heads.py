@@ -78,15 +78,15 @@ def ranked(run: Run, measure: str, alignment: Alignment | None = None) -> Rankin
     heads = [
         RankedHead(
             attention.layer,
-            head,
+            number,
             attention.name,
             {
-                name: _number(float(measured.values[attention.layer][head]))
+                name: _number(float(measured.values[place][head]))
                 for name, measured in scores.items()
             },
         )
-        for attention in run.attentions
-        for head in range(attention.heads)
+        for place, attention in enumerate(run.attentions)
+        for head, number in enumerate(attention.head_numbers)
     ]
 
     def place(head: RankedHead) -> tuple[bool, float, int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from attnreport.errors import InvalidInput
 from attnreport.files import check_writable, replace_file
 from attnreport.page import Rendered, in_notebook, render, still_png
 from attnreport.run import Run
@@ -19,10 +18,10 @@ class Report:
 
     Args:
         run: what to draw.
-        layer: attention shown first, by its place in the run; by default the last one that looks
-            at a picture, or that relates two sequences, or else the first. One that looks at a
-            picture is first shown over it.
-        head: head shown first.
+        layer: attention shown first, by its number; by default the last one that looks at a
+            picture, or that relates two sequences, or else the first. One that looks at a picture
+            is first shown over it.
+        head: head shown first, by its number; by default the first that there is.
         max_size: how many bytes the page may take. Over it weights are told more coarsely, then
             neighbouring positions are joined; the page and ``reductions`` say so.
 
@@ -31,19 +30,20 @@ class Report:
     """
 
     def __init__(
-        self, run: Run, *, layer: int | None = None, head: int = 0, max_size: int = MAX_SIZE
+        self,
+        run: Run,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        max_size: int = MAX_SIZE,
     ) -> None:
         self.run = run
         self.max_size = max_size
         self.layer = _first_shown(run) if layer is None else layer
-        self.head = head
-        if not 0 <= self.layer < len(run.attentions):
-            raise InvalidInput(
-                f"no layer {self.layer}: the run has layers 0 to {len(run.attentions) - 1}"
-            )
-        heads = run.attentions[self.layer].heads
-        if not 0 <= head < heads:
-            raise InvalidInput(f"no head {head}: layer {self.layer} has heads 0 to {heads - 1}")
+        self._place = run.place(self.layer)
+        self._shown = run.attentions[self._place]
+        self.head = self._shown.head_numbers[0] if head is None else head
+        self._head_place = self._shown.head_place(self.head)
 
     def html(self) -> str:
         """Return the page; the same run gives the same string.
@@ -60,7 +60,7 @@ class Report:
 
     @cached_property
     def _rendered(self) -> Rendered:
-        return render(self.run, self.layer, self.head, self.max_size)
+        return render(self.run, self._place, self._head_place, self.max_size)
 
     def save(self, path: str | Path, *, force: bool = False) -> int:
         """Write the page to ``path``, whole or not at all, and return its size in bytes.
@@ -77,15 +77,15 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the page for a notebook, in a frame that can reach nothing of the notebook."""
-        return in_notebook(self.html(), self.run.attentions[self.layer], self.head)
+        return in_notebook(self.html(), self._shown, self._head_place)
 
     def _repr_png_(self) -> bytes:
         """Return the heatmap of the head shown first, where a notebook becomes a paper."""
-        return still_png(self.run.attentions[self.layer], self.head)
+        return still_png(self._shown, self._head_place)
 
 
 def _first_shown(run: Run) -> int:
     pictured = [attention for attention in run.attentions if attention.keys.pictured]
     cross = [each for each in pictured or run.attentions if each.kind == "cross"]
     last = cross or pictured
-    return last[-1].layer if last else 0
+    return last[-1].layer if last else run.attentions[0].layer

@@ -7,6 +7,7 @@ written to a file is in ``runfile``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
-from attnreport.errors import InvalidRun
+from attnreport.errors import InvalidInput, InvalidRun
 from attnreport.files import replace_file
+from attnreport.numbers import in_words
 from attnreport.reduced import Reduced
+from attnreport.valuenorms import ValueNorms
 
 if TYPE_CHECKING:
     from attnreport.measures import Measured
@@ -39,36 +42,6 @@ _SUM_TOLERANCE: Mapping[str, float] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False)
-class ValueNorms:
-    """Hold how long the vectors are that an attention adds up, f(x) being a projected value.
-
-    Sources: Kobayashi et al. 2020, Attention is Not Only a Weight, §3
-    https://arxiv.org/abs/2004.10102; of ``block`` Kobayashi et al. 2021, Incorporating Residual and
-    Normalization Layers into Analysis of Masked Language Models, §3
-    https://arxiv.org/abs/2109.07152
-
-    Attributes:
-        heads: ``(head, key)`` float32, read-only, 0 or more: ‖f_h(x_k)‖.
-        mixed: ``(query, key)`` float32, read-only, 0 or more: ‖Σ_h α_h(q, k) · f_h(x_k)‖ over all
-            heads of the layer.
-        block: ``(query, key)`` float32, read-only, 0 or more: ‖g(Σ_h α_h(q, k) · f_h(x_k) +
-            [q = k] · x_q)‖, x the residual; None where the ledger says why it is not known.
-        normed: whether g is the linear part of the norm of the sum at q, (v - mean of v) · γ /
-            spread; else g(v) = v, and a norm before the attention is part of f.
-    """
-
-    heads: Weights
-    mixed: Weights
-    block: Weights | None = None
-    normed: bool = False
-
-    def __post_init__(self) -> None:
-        for array in (self.heads, self.mixed, self.block):
-            if array is not None:
-                array.flags.writeable = False
-
-
-@dataclass(frozen=True, eq=False)
 class Attention:
     """Hold the weights of one attention computation, per head.
 
@@ -77,7 +50,8 @@ class Attention:
             model used it. A row sums to 1; to 0 where everything was masked; to less than 1 where
             the model has a sink. NaN and infinity are kept as they came.
         name: module path of the layer, e.g. ``"encoder.layer.3.attention.self"``.
-        layer: place in the order of execution, counted over the whole run from 0.
+        layer: number in the order of execution, counted from 0 over the whole run: what a
+            selection left out is counted too.
         kind: ``"self"`` if queries and keys come from the same sequence, ``"channels"`` if they are
             no positions but the channels of each head, else ``"cross"``.
         queries: what the rows stand for.
@@ -93,6 +67,8 @@ class Attention:
             ``Run.target`` names; None where y was not differentiated, or no gradient arrived.
         value_norms: how long what each key sends is; None where that was not asked for, or where
             the ledger says why it is not known.
+        head_numbers: the number that each of ``weights`` has among the heads of its layer; 0, 1, …
+            unless a selection left some out.
     """
 
     weights: Weights
@@ -108,8 +84,11 @@ class Attention:
     reduced: Reduced | None = None
     gradient: Weights | None = None
     value_norms: ValueNorms | None = None
+    head_numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.head_numbers:
+            object.__setattr__(self, "head_numbers", tuple(range(len(self.weights))))
         self._check()
         for array in (self.weights, self.sink, self.gradient):
             if array is not None:
@@ -125,6 +104,16 @@ class Attention:
         heads, queries, keys = self.weights.shape
         if not heads:
             raise InvalidRun(f"{where}: no heads")
+        numbers = set(self.head_numbers)
+        if (
+            self.layer < 0
+            or min(numbers) < 0
+            or not len(numbers) == len(self.head_numbers) == heads
+        ):
+            raise InvalidRun(
+                f"{where}: expected a number from 0 for each of {heads} heads, got "
+                f"{list(self.head_numbers)}"
+            )
         for axis, length, side in ((self.queries, queries, "query"), (self.keys, keys, "key")):
             if len(axis) != length:
                 raise InvalidRun(
@@ -194,6 +183,18 @@ class Attention:
     def heads(self) -> int:
         """Return the number of heads."""
         return int(self.weights.shape[0])
+
+    def head_place(self, number: int) -> int:
+        """Return where in ``weights`` the head of this number is.
+
+        Raises:
+            InvalidInput: it is not held.
+        """
+        if number not in self.head_numbers:
+            raise InvalidInput(
+                f"no head {number}: layer {self.layer} has heads {in_words(self.head_numbers)}"
+            )
+        return self.head_numbers.index(number)
 
     @property
     def nonfinite(self) -> int:
@@ -271,7 +272,8 @@ class Run:
     """Hold the attentions of one run of one model, and where they come from.
 
     Attributes:
-        attentions: in the order of execution; ``attentions[i].layer == i``.
+        attentions: in the order of execution; ``attentions[i].layer == i`` unless a selection left
+            some out: then ``attentions[run.place(layer)]`` is the one of that number.
         ledger: every attention computation that was seen, captured or not.
         provenance: model, input, versions and notes.
         target: in words the number that the gradients are of, e.g. ``"the logit of class bar"``;
@@ -290,11 +292,13 @@ class Run:
     def __post_init__(self) -> None:
         if not self.attentions:
             raise InvalidRun("a run must hold at least one attention, got none")
-        for index, attention in enumerate(self.attentions):
-            if attention.layer != index:
-                raise InvalidRun(f"attention {index} says it is layer {attention.layer}")
+        layers = [attention.layer for attention in self.attentions]
+        for index, (before, layer) in enumerate(itertools.pairwise([-1, *layers])):
+            if layer <= before:
+                raise InvalidRun(f"attention {index} says it is layer {layer}, after {before}")
+        held = set(layers)
         for entry in self.ledger:
-            if entry.layer is not None and not 0 <= entry.layer < len(self.attentions):
+            if entry.layer is not None and entry.layer not in held:
                 raise InvalidRun(f"ledger entry {entry.name!r} names layer {entry.layer}, not held")
         heads = [(attention.heads,) for attention in self.attentions]
         for name, scores in self.taken.items():
@@ -310,6 +314,17 @@ class Run:
             axis for attention in self.attentions for axis in (attention.queries, attention.keys)
         )
         return tuple(dict.fromkeys(used))
+
+    def place(self, layer: int) -> int:
+        """Return where in ``attentions`` the one of this number is.
+
+        Raises:
+            InvalidInput: it is not held.
+        """
+        layers = [attention.layer for attention in self.attentions]
+        if layer not in layers:
+            raise InvalidInput(f"no layer {layer}: the run has layers {in_words(layers)}")
+        return layers.index(layer)
 
     @property
     def differentiated(self) -> bool:

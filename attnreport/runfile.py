@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.reduced import Reduced
-from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken, ValueNorms
+from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken
+from attnreport.valuenorms import ValueNorms
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
 # the model. 4: values may be weighed with their residual, a kind is "channels", and a picture may
-# be of a sound. The earlier ones are read as well.
-SCHEMA_VERSION = 4
+# be of a sound. 5: layers and heads have numbers of their own, where some were left out. The
+# earlier ones are read as well.
+SCHEMA_VERSION = 5
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
 _REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
@@ -41,19 +43,19 @@ def to_bytes(run: Run) -> bytes:
     axes = _axes_of(run)
     arrays: dict[str, NDArray[Any]] = {}
     records = []
-    for attention in run.attentions:
-        name = _array_name(attention.layer, "weights")
+    for place, attention in enumerate(run.attentions):
+        name = _array_name(place, "weights")
         arrays[name] = np.ascontiguousarray(attention.weights)
         for part in ("sink", "gradient"):
             if (array := getattr(attention, part)) is not None:
-                arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
+                arrays[_array_name(place, part)] = np.ascontiguousarray(array)
         if attention.value_norms is not None:
             for part in (*_NORMS, _BLOCK):
                 array = getattr(attention.value_norms, part.removesuffix("_norms"))
                 if array is not None:
-                    arrays[_array_name(attention.layer, part)] = np.ascontiguousarray(array)
+                    arrays[_array_name(place, part)] = np.ascontiguousarray(array)
         if attention.reduced is not None:
-            arrays |= _reduced_arrays(attention.layer, attention.reduced)
+            arrays |= _reduced_arrays(place, attention.reduced)
         records.append(_Record.of(attention, axes))
     document = _Document(
         SCHEMA_VERSION,
@@ -109,10 +111,10 @@ def _axes_of(run: Run) -> tuple[Axis, ...]:
     return tuple(dict.fromkeys((*run.axes, *whole)))
 
 
-def _reduced_arrays(layer: int, reduced: Reduced) -> dict[str, NDArray[Any]]:
+def _reduced_arrays(place: int, reduced: Reduced) -> dict[str, NDArray[Any]]:
     parts = [*_REDUCED, *(["reduced_sink"] if reduced.sink is not None else [])]
     return {
-        _array_name(layer, part): np.ascontiguousarray(
+        _array_name(place, part): np.ascontiguousarray(
             getattr(reduced, part.removeprefix("reduced_"))
         )
         for part in parts
@@ -139,13 +141,13 @@ class _ReducedRecord:
             normalised=reduced.normalised,
         )
 
-    def reduced(self, layer: int, axes: tuple[Axis, ...], read: _ArrayReader) -> Reduced:
-        arrays = {part: read(_array_name(layer, part)) for part in _REDUCED}
+    def reduced(self, place: int, axes: tuple[Axis, ...], read: _ArrayReader) -> Reduced:
+        arrays = {part: read(_array_name(place, part)) for part in _REDUCED}
         return Reduced(
             block=self.block,
             queries=axes[self.queries],
             keys=axes[self.keys],
-            sink=read(_array_name(layer, "reduced_sink")) if self.has_sink else None,
+            sink=read(_array_name(place, "reduced_sink")) if self.has_sink else None,
             normalised=self.normalised,
             **arrays,
         )
@@ -153,7 +155,10 @@ class _ReducedRecord:
 
 @dataclass(frozen=True)
 class _Record:
-    """What the JSON document says of one attention; axes are indices into the document's list."""
+    """What the JSON document says of one attention; axes are indices into the document's list.
+
+    ``layer`` and ``head_numbers`` are there where they are not simply counted.
+    """
 
     name: str
     kind: Kind
@@ -168,6 +173,8 @@ class _Record:
     has_value_norms: bool = False
     has_block_norms: bool = False
     block_is_normed: bool = False
+    layer: int | None = None
+    head_numbers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
@@ -188,42 +195,45 @@ class _Record:
             has_value_norms=norms is not None,
             has_block_norms=norms is not None and norms.block is not None,
             block_is_normed=norms is not None and norms.normed,
+            layer=attention.layer,
+            head_numbers=attention.head_numbers,
         )
 
     def attention(
         self,
-        layer: int,
+        place: int,
         axes: tuple[Axis, ...],
         names: set[str],
         read: _ArrayReader,
     ) -> Attention:
         for index in self._axes():
             if not 0 <= index < len(axes):
-                raise InvalidRun(f"attention {layer} names axis {index}, the file has {len(axes)}")
+                raise InvalidRun(f"attention {place} names axis {index}, the file has {len(axes)}")
         for part in self._arrays():
-            if _array_name(layer, part) not in names:
+            if _array_name(place, part) not in names:
                 raise InvalidRun(
-                    f"attention {layer}: the array {_array_name(layer, part)} is missing"
+                    f"attention {place}: the array {_array_name(place, part)} is missing"
                 )
         return Attention(
-            weights=read(_array_name(layer, "weights")),
+            weights=read(_array_name(place, "weights")),
             name=self.name,
-            layer=layer,
+            layer=place if self.layer is None else self.layer,
             kind=self.kind,
             queries=axes[self.queries],
             keys=axes[self.keys],
             dtype=self.dtype,
             residual=self.residual,
-            sink=read(_array_name(layer, "sink")) if self.has_sink else None,
+            sink=read(_array_name(place, "sink")) if self.has_sink else None,
             normalised=self.normalised,
-            reduced=None if self.reduced is None else self.reduced.reduced(layer, axes, read),
-            gradient=read(_array_name(layer, "gradient")) if self.has_gradient else None,
-            value_norms=self._norms(layer, read) if self.has_value_norms else None,
+            reduced=None if self.reduced is None else self.reduced.reduced(place, axes, read),
+            gradient=read(_array_name(place, "gradient")) if self.has_gradient else None,
+            value_norms=self._norms(place, read) if self.has_value_norms else None,
+            head_numbers=self.head_numbers,
         )
 
-    def _norms(self, layer: int, read: _ArrayReader) -> ValueNorms:
-        heads, mixed = (read(_array_name(layer, part)) for part in _NORMS)
-        block = read(_array_name(layer, _BLOCK)) if self.has_block_norms else None
+    def _norms(self, place: int, read: _ArrayReader) -> ValueNorms:
+        heads, mixed = (read(_array_name(place, part)) for part in _NORMS)
+        block = read(_array_name(place, _BLOCK)) if self.has_block_norms else None
         return ValueNorms(heads, mixed, block, self.block_is_normed)
 
     def _axes(self) -> tuple[int, ...]:
@@ -279,5 +289,5 @@ def _read(file: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _array_name(layer: int, part: str) -> str:
-    return f"attention.{layer}.{part}"
+def _array_name(place: int, part: str) -> str:
+    return f"attention.{place}.{part}"

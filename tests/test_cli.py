@@ -241,7 +241,7 @@ BAD = {
         ["mine.py:Broken", "x"],
         "Broken cannot be called with this INPUT: ValueError: wants pictures",
     ),
-    "a layer": (["mine.py:Model", "x", "--layer", "9"], "no layer 9: the run has layers 0 to 0"),
+    "a layer": (["mine.py:Model", "x", "--layer", "9"], "no layer 9: the run has layers 0"),
     "a head": (["mine.py:Model", "x", "--head", "2"], "no head 2: layer 0 has heads 0 to 1"),
     "a device": (
         ["mine.py:Model", "x", "--device", "warp"],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runs import small_run, softmax, words
 
 from attnreport import Attention, Axis, LedgerEntry, Position, Provenance, Run
-from attnreport.errors import InvalidRun, OutputError
+from attnreport.errors import InvalidInput, InvalidRun, OutputError
 
 ROWS, COLUMNS = words("target", 2), words("source", 3)
 
@@ -142,8 +142,30 @@ def test_run_without_attention_is_refused():
 
 def test_layer_out_of_order_is_refused():
     with pytest.raises(InvalidRun) as raised:
-        Run((attention(), attention(layer=2)))
-    assert str(raised.value) == "attention 1 says it is layer 2"
+        Run((attention(layer=2), attention(layer=2)))
+    assert str(raised.value) == "attention 1 says it is layer 2, after 2"
+
+
+def test_numbers_that_a_selection_left_are_found_by_name():
+    run = Run((attention(layer=2), attention(layer=7)))
+    assert [run.place(2), run.place(7)] == [0, 1]
+    with pytest.raises(InvalidInput) as raised:
+        run.place(1)
+    assert str(raised.value) == "no layer 1: the run has layers 2, 7"
+    assert run.attentions[0].head_numbers == (0,)
+    some = attention(softmax((3, 2, 3), 0), layer=7, head_numbers=(5, 3, 4))
+    assert some.head_place(4) == 2
+    with pytest.raises(InvalidInput) as raised:
+        some.head_place(0)
+    assert str(raised.value) == "no head 0: layer 7 has heads 5, 3 to 4"
+
+
+@pytest.mark.parametrize("numbers", [(0,), (0, 0), (-1, 0)])
+def test_numbers_that_do_not_tell_heads_apart_are_refused(numbers):
+    weights = softmax((2, 3, 3), 0)
+    axis = words("text", 3)
+    with pytest.raises(InvalidRun, match="expected a number from 0 for each of 2 heads, got"):
+        Attention(weights, "attention", 0, "self", axis, axis, head_numbers=numbers)
 
 
 def test_ledger_of_a_layer_not_held_is_refused():
@@ -256,15 +278,15 @@ def file_with(path, change, arrays=None):
 WEIGHTS = {"attention.0.weights": softmax((3, 5, 5), 0)}
 BAD_DOCUMENTS = [
     (
-        lambda document: document.update(schema=5),
+        lambda document: document.update(schema=6),
         WEIGHTS,
-        "the run has schema 5, this attnreport reads up to 4; upgrade attnreport to open it",
+        "the run has schema 6, this attnreport reads up to 5; upgrade attnreport to open it",
     ),
     (
         # A newer schema is named as such even where nothing else of it can be understood.
         lambda document: {"schema": 9, "layers": "elsewhere"},
         WEIGHTS,
-        "the run has schema 9, this attnreport reads up to 4; upgrade attnreport to open it",
+        "the run has schema 9, this attnreport reads up to 5; upgrade attnreport to open it",
     ),
     (
         lambda document: document.pop("schema") and None,

@@ -181,9 +181,10 @@ def _described(
         if other is not None and other > head:
             continue
         value = float(values[head])
-        does = kind.sentence.format(value=value, other=other)
-        reason = f"layer {attention.layer} head {head} {does}"
-        entries.append(NotableHead(attention.layer, head, kind.measure, value, reason))
+        numbers = attention.head_numbers
+        does = kind.sentence.format(value=value, other=None if other is None else numbers[other])
+        reason = f"layer {attention.layer} head {numbers[head]} {does}"
+        entries.append(NotableHead(attention.layer, numbers[head], kind.measure, value, reason))
     return entries
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from attnreport.numbers import ranges_of
 from attnreport.run import Attention, LedgerEntry, Run
 
 
@@ -152,12 +153,7 @@ def _layers(layers: list[Attention]) -> str:
     """Return which layers: one by its name, several by their numbers, as ranges where they can."""
     if len(layers) == 1:
         return f"layer {layers[0].layer} ({layers[0].name})"
-    ranges: list[list[int]] = []
-    for number in (each.layer for each in layers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
+    ranges = ranges_of(each.layer for each in layers)
     texts = [str(first) if first == last else f"{first}–{last}" for first, last in ranges]
     return f"layers {', '.join(texts)}"
 
@@ -174,7 +170,7 @@ def ledger_row(run: Run, entry: LedgerEntry) -> LedgerRow:
     """Return one line of the ledger in words."""
     if entry.layer is None:
         return LedgerRow(False, "not captured", entry.name, entry.call, "", "", entry.reason)
-    attention = run.attentions[entry.layer]
+    attention = run.attentions[run.place(entry.layer)]
     heads, queries, keys = attention.weights.shape
     residual = "not checked" if attention.residual is None else f"{attention.residual:.1e}"
     shape = f"{_count(heads, 'head')}, {queries} × {keys}"

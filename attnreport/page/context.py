@@ -32,7 +32,7 @@ from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.still import StillHeatmap, still_heatmap
-from attnreport.run import Run
+from attnreport.run import Attention, Run
 
 Place = tuple[int, int]
 _TITLE_LENGTH = 80
@@ -40,11 +40,15 @@ _TITLE_LENGTH = 80
 
 @dataclass(frozen=True)
 class Shown:
-    """Hold the layer and head that the page opens with, and how they are called."""
+    """Hold the layer and head that the page opens with, and how they are called.
 
+    ``place`` says where in the run they are; ``layer``, ``head`` and ``heads`` are numbers.
+    """
+
+    place: Place
     layer: int
     head: int
-    heads: int
+    heads: tuple[int, ...]
     pair: str
     queries: str
     keys: str
@@ -122,7 +126,7 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
     Args:
         measured: the run, whose words the page tells.
         form: what of it the page carries and draws.
-        place: the layer and head that the page opens with.
+        place: of the layer and head that the page opens with.
         version: of attnreport.
     """
     run, scores = measured.run, measured.scores
@@ -150,7 +154,14 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         precision=_precision(packed),
         groups=_option_groups(run),
         maps=maps.words,
-        shown=Shown(layer, head, shown.heads, pair(shown)[0], *names),
+        shown=Shown(
+            place,
+            shown.layer,
+            shown.head_numbers[head],
+            shown.head_numbers,
+            pair(shown)[0],
+            *names,
+        ),
         seen=Seen(*seen_words(run)),
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
@@ -215,9 +226,12 @@ def _option_groups(run: Run) -> tuple[OptionGroup, ...]:
         OptionGroup(
             group.title,
             tuple(
-                LayerOption(layer, f"layer {layer} · {run.attentions[layer].name or 'unnamed'}")
-                for layer in group.layers
+                LayerOption(place, _layer_words(run.attentions[place])) for place in group.layers
             ),
         )
         for group in groups(run)
     )
+
+
+def _layer_words(attention: Attention) -> str:
+    return f"layer {attention.layer} · {attention.name or 'unnamed'}"

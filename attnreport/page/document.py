@@ -19,7 +19,10 @@ from attnreport.run import Attention, Run
 
 @dataclass(frozen=True)
 class Group:
-    """Hold the layers that relate the same two sequences: "target looks at source"."""
+    """Hold the layers that relate the same two sequences: "target looks at source".
+
+    ``layers`` are their places in the run, which are their numbers where none was left out.
+    """
 
     title: str
     short: str
@@ -28,20 +31,20 @@ class Group:
 
 def groups(run: Run) -> tuple[Group, ...]:
     """Return the run's layers by the pair of sequences they relate, in order of first use."""
-    members: dict[tuple[str, ...], list[Attention]] = {}
-    for attention in run.attentions:
+    members: dict[tuple[str, ...], list[int]] = {}
+    for place, attention in enumerate(run.attentions):
         # By the names as they are: two can look alike in a page.
         names = (attention.queries.name, attention.keys.name, attention.kind)
-        members.setdefault(names, []).append(attention)
+        members.setdefault(names, []).append(place)
     return tuple(
-        Group(*pair(alike[0]), tuple(each.layer for each in alike)) for alike in members.values()
+        Group(*pair(run.attentions[places[0]]), tuple(places)) for places in members.values()
     )
 
 
 def document(
     run: Run, packed: Packed, scores: Mapping[str, Measured], place: tuple[int, int], joined: int
 ) -> dict[str, Any]:
-    """Return the JSON document of the page that shows ``place`` first, a layer and a head.
+    """Return the JSON document of the page that shows ``place`` first, of a layer and a head.
 
     ``joined`` says how many neighbouring positions of the model's own make one of ``run``'s.
     """
@@ -56,6 +59,8 @@ def document(
                 "queries": axes.index(attention.queries),
                 "keys": axes.index(attention.keys),
                 "heads": attention.heads,
+                "number": attention.layer,
+                "numbers": attention.head_numbers,
                 "nonfinite": attention.nonfinite,
             }
             for attention in run.attentions

@@ -20,7 +20,7 @@ from attnreport.charts.theme import THEMES, signed_palette
 from attnreport.measures import Description, JoinedMap
 from attnreport.page.document import Group, groups, hexadecimal
 from attnreport.page.pack import PackedLayer, packed_codes, packed_exact
-from attnreport.run import Attention, Run, Weights
+from attnreport.run import Run, Weights
 
 # Exact maps beside exact heads: as many bytes again as a short text takes in a small model.
 _EXACT_BYTES = 1 << 18
@@ -99,7 +99,7 @@ def maps_of(run: Run, joined: Sequence[JoinedMap], *, exact: bool) -> Maps:
     for group in groups(run):
         if any(run.attentions[layer].heads > 1 for layer in group.layers):
             words.append(_words_of_mean(group, first + len(words)))
-            entries.append(_entry_of_mean(axes, group, run.attentions[group.layers[0]]))
+            entries.append(_entry_of_mean(run, axes, group))
     layers = tuple(_packed(found, exact=exact) for found in joined)
     return Maps(tuple(words), tuple(entries), layers)
 
@@ -164,7 +164,8 @@ def _entry(axes: tuple[Axis, ...], found: JoinedMap, *, exact: bool) -> dict[str
     }
 
 
-def _entry_of_mean(axes: tuple[Axis, ...], group: Group, first: Attention) -> dict[str, Any]:
+def _entry_of_mean(run: Run, axes: tuple[Axis, ...], group: Group) -> dict[str, Any]:
+    first = run.attentions[group.layers[0]]
     return {
         "name": "mean",
         "title": MEAN.title,
@@ -174,7 +175,7 @@ def _entry_of_mean(axes: tuple[Axis, ...], group: Group, first: Attention) -> di
         "keys": axes.index(first.keys),
         "heads": len(group.layers),
         "choice": "layer",
-        "variants": [str(layer) for layer in group.layers],
+        "variants": [str(run.attentions[place].layer) for place in group.layers],
         "exact": False,
         "levels": _LEVELS,
         "top": 1.0,

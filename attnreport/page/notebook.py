@@ -29,7 +29,7 @@ def in_notebook(page: str, attention: Attention, head: int) -> str:
     Args:
         page: the whole page.
         attention: the layer that the page shows first.
-        head: which of its heads.
+        head: place of the head in it.
     """
     picture = base64.b64encode(still_png(attention, head)).decode()
     words, script = _words(attention, head), own_file("js", "notebook.js")
@@ -43,4 +43,4 @@ def still_png(attention: Attention, head: int) -> bytes:
 
 
 def _words(attention: Attention, head: int) -> str:
-    return f"Attention of layer {attention.layer}, head {head}"
+    return f"Attention of layer {attention.layer}, head {attention.head_numbers[head]}"

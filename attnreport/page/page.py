@@ -50,8 +50,8 @@ def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
 
     Args:
         run: what to show.
-        layer: index of the attention shown first.
-        head: index of the head shown first.
+        layer: place of the attention shown first.
+        head: place of the head shown first.
         max_size: how many bytes the page may take.
 
     Raises:

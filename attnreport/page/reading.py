@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
 from attnreport.errors import InvalidInput, InvalidRun
+from attnreport.numbers import in_words
 from attnreport.page.base85 import bytes_of
 from attnreport.page.imagedata import codes_of
 from attnreport.page.reading_axes import WrittenAxis, WrittenPicture, WrittenPlaces, axis_of
@@ -39,7 +40,7 @@ class ReadHead:
 
     Attributes:
         attention: the one head, its axes and its name.
-        head: its index among the heads of its layer.
+        head: its number among the heads of its layer.
         levels: how many codes stand for weights, or None where the weights are exact.
         sure: ``(query, key)``, where a coded weight is right to ``EXACT_TO`` all the same.
         joined: how many neighbouring positions of the model's own make one here.
@@ -75,6 +76,8 @@ class _Layer(msgspec.Struct):
     queries: int
     keys: int
     heads: Annotated[int, msgspec.Meta(ge=1)]
+    number: int | None = None
+    numbers: list[int] | None = None
 
 
 class _Shown(msgspec.Struct):
@@ -108,24 +111,50 @@ def read_head(path: Path, layer: int | None = None, head: int | None = None) -> 
     try:
         scripts, still = _scripts(path)
         document = _decoded(scripts, "document", _Document)
-        layer = document.shown.layer if layer is None else layer
-        shape = _shape(document, layer)
-        if head is None:
-            head = document.shown.head if document.shown.head < shape[0] else 0
-        if not 0 <= head < shape[0]:
-            raise InvalidInput(f"no head {head}: layer {layer} has heads 0 to {shape[0] - 1}")
-        packed = _decoded(scripts, f"layer-{layer}", _PackedLayer)
-        return _unpacked(document, packed, _axes(document, layer, still), layer, head)
+        at = document.shown.layer if layer is None else _place_of(document, layer)
+        place = (at, _head_place(document, at, head))
+        packed = _decoded(scripts, f"layer-{at}", _PackedLayer)
+        return _unpacked(document, packed, _axes(document, at, still), place)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
     except (ValueError, IndexError, zlib.error, InvalidRun) as error:
         raise InvalidInput(f"{path} is a damaged report: {error}") from error
 
 
+def _place_of(document: _Document, layer: int) -> int:
+    """Return where the layer of this number is."""
+    numbers = [
+        at if each.number is None else each.number for at, each in enumerate(document.layers)
+    ]
+    if layer not in numbers:
+        raise InvalidInput(f"no layer {layer}: the report has layers {in_words(numbers)}")
+    return numbers.index(layer)
+
+
+def _head_place(document: _Document, at: int, head: int | None) -> int:
+    """Return where in its layer the head of this number is; without one, the one first shown."""
+    heads, *_ = _shape(document, at)
+    if head is None:
+        return document.shown.head if 0 <= document.shown.head < heads else 0
+    numbers = _head_numbers(document.layers[at])
+    if head not in numbers:
+        layer = document.layers[at].number
+        layer = at if layer is None else layer
+        raise InvalidInput(f"no head {head}: layer {layer} has heads {in_words(numbers)}")
+    return numbers.index(head)
+
+
+def _head_numbers(layer: _Layer) -> list[int]:
+    numbers = layer.numbers
+    if numbers is not None and len(numbers) != layer.heads:
+        raise ValueError(f"{len(numbers)} numbers for {layer.heads} heads")
+    return list(range(layer.heads)) if numbers is None else numbers
+
+
 def _shape(document: _Document, layer: int) -> tuple[int, int, int]:
     """Return (head, query, key) of a layer, checked."""
     if not 0 <= layer < len(document.layers):
-        raise InvalidInput(f"no layer {layer}: the report has {len(document.layers)}, from 0")
+        raise ValueError(f"layer {layer} of {len(document.layers)}")
     found = document.layers[layer]
     for axis in (found.queries, found.keys):
         if not 0 <= axis < len(document.axes):
@@ -146,8 +175,9 @@ def _axes(document: _Document, layer: int, still: str) -> tuple[Axis, Axis]:
 
 
 def _unpacked(
-    document: _Document, packed: _PackedLayer, axes: tuple[Axis, Axis], layer: int, head: int
+    document: _Document, packed: _PackedLayer, axes: tuple[Axis, Axis], place: tuple[int, int]
 ) -> ReadHead:
+    layer, head = place
     heads, queries, keys = _shape(document, layer)
     if len(packed.heads) != heads:
         raise ValueError(f"layer {layer} should have {heads} heads, got {len(packed.heads)}")
@@ -172,13 +202,14 @@ def _unpacked(
     attention = Attention(
         weights[None],
         found.name,
-        layer,
+        layer if found.number is None else found.number,
         "self" if rows is columns else "cross",
         rows,
         columns,
         normalised=False,
+        head_numbers=(_head_numbers(found)[head],),
     )
-    return ReadHead(attention, head, levels, sure, document.joined)
+    return ReadHead(attention, attention.head_numbers[0], levels, sure, document.joined)
 
 
 def _inflated(text: str, size: int) -> bytes:

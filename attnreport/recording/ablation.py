@@ -70,7 +70,10 @@ class _Without(Watch):
     """Watch a model, and write over one head's output on the way."""
 
     def __init__(self, trial: Trial, place: Place | None) -> None:
-        only = None if place is None else [glob.escape(place.name)]
+        # What was selected by number is counted in every run alike.
+        only = trial.layers
+        if only is None and place is not None:
+            only = [glob.escape(place.name)]
         selection = Selection(only, trial.heads)
         super().__init__(trial.model, trial.axes, trial.example, selection=selection)
         self.place, self.how = place, trial.how
@@ -146,6 +149,7 @@ class Trial:
         how: ``"zero"``, or ``"mean"`` for the head's own mean over the queries.
         example: which example of a batch, as the run's capture was given it.
         heads: which heads were kept, as the run's capture was given them; None for all.
+        layers: the same of layers.
     """
 
     model: torch.nn.Module
@@ -155,6 +159,7 @@ class Trial:
     how: How
     example: int = 0
     heads: Sequence[int] | None = None
+    layers: Sequence[int | str] | None = None
 
     def without(self, place: Place | None) -> tuple[float, str]:
         """Return the number without a head, or as it is.
@@ -188,8 +193,8 @@ def ablate(run: Run, trial: Trial, progress: Progress = lambda *_: None) -> Abla
     progress(done, total, seconds)
     after = [np.full(attention.heads, np.nan) for attention in run.attentions]
     untouched: dict[str, str] = {}
-    for layer, place in _places(run):
-        after[layer][place.head], why = trial.without(place)
+    for at, place in _places(run):
+        after[at][place.head], why = trial.without(place)
         if why:
             untouched.setdefault(place.name, why)
         done += 1
@@ -198,12 +203,12 @@ def ablate(run: Run, trial: Trial, progress: Progress = lambda *_: None) -> Abla
 
 
 def _places(run: Run) -> Iterator[tuple[int, Place]]:
-    """Yield every head's layer and place."""
+    """Yield of every head at which place of the run its attention is, and which head it is."""
     calls: Counter[str] = Counter()
-    for attention in run.attentions:
+    for at, attention in enumerate(run.attentions):
         for head in range(attention.heads):
             call = calls[attention.name]
-            yield attention.layer, Place(attention.name, call, head, attention.heads)
+            yield at, Place(attention.name, call, head, attention.heads)
         calls[attention.name] += 1
 
 

@@ -19,7 +19,7 @@ from attnreport.errors import InvalidRun
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
 from attnreport.recording.parts import join_parts
-from attnreport.recording.selection import Selection
+from attnreport.recording.selection import Selection, Skipped
 from attnreport.recording.stitching import stitch
 from attnreport.recording.weightless import kind_of
 from attnreport.run import Attention, Kind, LedgerEntry
@@ -46,19 +46,26 @@ def assemble(watch: Watch) -> Assembled:
     seen = stitch(join_parts(watch.found))
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
     calls: Counter[str] = Counter()
+    skipped: set[LedgerEntry] = set()
+    number = 0
     for found in seen:
         if isinstance(found, LedgerEntry):
-            ledger.append(found)
+            if not isinstance(found, Skipped) or found not in skipped:
+                ledger.append(found)
+            if isinstance(found, Skipped):
+                skipped.add(found)
+                number += 1
             continue
         calls[found.name] += 1
         kept = _selected(found, watch.selection)
-        entry, attention = _lay(kept, len(attentions), axes, calls[found.name])
+        entry, attention = _lay(kept, number, axes, calls[found.name])
         if watch.projections is not None and attention is not None:
             why = _unweighed(kept, attention)
             entry = replace(entry, reason="; ".join(filter(None, (entry.reason, why))))
         ledger.append(entry)
         if attention is not None:
             attentions.append(attention)
+            number += 1
     ledger += _not_captured(watch, ledger)
     cuts, notes = padding_of(attentions)
     return Assembled(
@@ -155,6 +162,7 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
         kind=_kind(found),
         dtype=found.dtype,
         residual=found.residual,
+        head_numbers=tuple(found.heads or ()),
     )
     if reduction is None:
         return attention(

@@ -38,6 +38,7 @@ class Origin:
         lost: the last function that took them and is not followed.
         normalised: whether it makes rows sum to 1 at all.
         laid: whether what was found of it so far was laid on its sequence, in pieces.
+        unwanted: whether it was not selected.
     """
 
     call: str
@@ -47,6 +48,7 @@ class Origin:
     lost: str = ""
     normalised: bool = True
     laid: bool = False
+    unwanted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from attnreport.recording.parts import Partial
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.streams import Stream
 from attnreport.recording.weights import to_host
-from attnreport.run import ValueNorms
+from attnreport.valuenorms import ValueNorms
 
 
 @dataclass

@@ -15,6 +15,8 @@ import torch
 from attnreport.recording.exported import step_path
 from attnreport.recording.weightless import kind_of
 
+# Which frame, and where in it and in the methods that it calls: larger is later.
+Position = tuple[int, tuple[int, ...]]
 _LOCALS = ("self", "module")
 # The functions of a module that run while it is called.
 _CALLS = ("forward", "_call_impl", "_wrapped_call_impl")
@@ -65,6 +67,16 @@ class Names:
                 step = step_path(frame, module)
                 return ".".join(part for part in (path, step) if part)
             return path
+        return None
+
+    def position(self, path: str) -> Position | None:
+        """Return which call of a module runs now, and how far it is; None where none does."""
+        lines: list[int] = []
+        for module, frame in _running_modules(sys._getframe(1)):
+            if self._paths.get(id(module)) == path:
+                lines.insert(0, frame.f_lasti)
+                if frame.f_code.co_name == "forward":
+                    return id(frame), tuple(lines)
         return None
 
     def has(self, module: object) -> bool:

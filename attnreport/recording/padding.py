@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from attnreport.axis import Axis
-from attnreport.run import Attention, ValueNorms, Weights
+from attnreport.run import Attention, Weights
+from attnreport.valuenorms import ValueNorms
 
 _PAD = re.compile(r"[\[<]\|?pad\|?[\]>]", re.IGNORECASE)
 

@@ -81,10 +81,13 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         return
     if origin.used and not origin.laid and not followed.cut:
         return
-    name = watch.wanted(origin.call)
+    if origin.unwanted:
+        return
+    name = watch.wanted(origin.call, part=True)
     # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
     if name is None:
+        origin.unwanted = True
         return
     layout, partial = _arrangement(watch, followed, product)
     if layout is not None:

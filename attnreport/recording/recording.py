@@ -131,10 +131,11 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         gradients: whether ``Recording.gradients`` is wanted; needs a backward inside the block.
         values: whether ``Attention.value_norms`` are wanted: how long the vectors are that the
             weights are multiplied by. Takes about as long again as the layers' projections.
-        layers: which layers to keep, to hold memory: numbers, counted over the attention modules
-            in the order in which they first run, or patterns of module paths, e.g.
-            ``"decoder.*"``. All of them without.
-        heads: which heads to keep of each, by number. All of them without.
+        layers: which layers to keep, to hold memory: numbers, counted from 0 over the attentions as
+            they run, or patterns of module paths, e.g. ``"decoder.*"``. All of them without. What
+            is kept keeps its number, ``Attention.layer``.
+        heads: which heads to keep of each, by number, which stands in ``Attention.head_numbers``.
+            All of them without.
         queries: which rows to keep of each, by number, e.g. ``range(100, 120)``; of a generation
             the rows of prompt and generated positions are counted on. All of them without. What is
             selected so is kept whole, whatever ``max_memory`` says.

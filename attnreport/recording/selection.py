@@ -6,17 +6,20 @@ Knows paths and numbers; no tensors.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from attnreport.errors import InvalidInput
+from attnreport.recording.naming import Position
+from attnreport.run import LedgerEntry
 
 
 class Selection:
     """Decide what is kept.
 
     Args:
-        layers: numbers, counted from 0 over the attention modules in the order in which they
-            first run, and patterns of module paths such as ``"decoder.*"``; None for all.
+        layers: numbers, counted from 0 over the attentions as they run, and patterns of module
+            paths such as ``"decoder.*"``; None for all.
         heads: numbers of heads; None for all.
         queries: numbers of rows; None for all.
 
@@ -34,17 +37,15 @@ class Selection:
         _check("heads", heads, (int,))
         _check("queries", queries, (int,))
         self.layers = None if layers is None else tuple(layers)
-        self.heads = None if heads is None else tuple(heads)
+        self.heads = None if heads is None else tuple(dict.fromkeys(heads))
         self.queries = None if queries is None else frozenset(queries)
-        self._places: dict[str, int] = {}
 
-    def wants(self, name: str) -> bool:
-        """Tell whether the attention of this module is to be kept."""
-        place = self._places.setdefault(name, len(self._places))
+    def wants(self, name: str, number: int) -> bool:
+        """Tell whether the attention of this module and number is to be kept."""
         if self.layers is None:
             return True
         return any(
-            place == each if isinstance(each, int) else fnmatchcase(name, each)
+            number == each if isinstance(each, int) else fnmatchcase(name, each)
             for each in self.layers
         )
 
@@ -68,6 +69,48 @@ class Selection:
         if self.queries is None:
             return None
         return [place for place, row in enumerate(rows) if row in self.queries]
+
+
+@dataclass(frozen=True)
+class Skipped(LedgerEntry):
+    """Say of one attention that it was not selected: it has its number all the same."""
+
+    reason: str = "it was not selected"
+
+
+class Turns:
+    """Count attentions as they begin.
+
+    The steps of one generation are one attention, and so are the parts in which one call of a
+    module computes it.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: tuple[object, ...] = ()
+        self._line: tuple[int, ...] = ()
+        self._of_generation: dict[tuple[object, str], int] = {}
+
+    def number(self, name: str, generation: object, at: Position | None) -> tuple[int, bool]:
+        """Return the number of the attention that a module computes now, and whether it is new.
+
+        Args:
+            name: path of the module.
+            generation: the one that runs; None outside of any.
+            at: where the module is, as ``Names.position`` says, where this may be a part only.
+        """
+        known = self._of_generation.get((generation, name)) if generation is not None else None
+        if known is not None:
+            return known, False
+        call = (name,) if at is None else (name, at[0])
+        if at is not None and call == self._last and at[1] > self._line:
+            self._line = at[1]
+            return self._count - 1, False
+        self._last, self._line = call, () if at is None else at[1]
+        if generation is not None:
+            self._of_generation[generation, name] = self._count
+        self._count += 1
+        return self._count - 1, True
 
 
 def _check(name: str, values: Sequence[object] | None, kinds: tuple[type, ...]) -> None:

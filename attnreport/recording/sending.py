@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnreport.run import ValueNorms
+from attnreport.valuenorms import ValueNorms
 
 # So many numbers of vectors are held at once: 16 MB.
 _AT_ONCE = 1 << 21

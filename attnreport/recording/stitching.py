@@ -24,7 +24,8 @@ from attnreport.recording.returned import (
     without_rejected,
 )
 from attnreport.recording.sending import put_together
-from attnreport.run import LedgerEntry, ValueNorms
+from attnreport.run import LedgerEntry
+from attnreport.valuenorms import ValueNorms
 
 if TYPE_CHECKING:
     from attnreport.recording.found import Found

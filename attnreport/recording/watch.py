@@ -37,7 +37,7 @@ from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import Recorder, name_of, recorder_of
-from attnreport.recording.selection import Selection
+from attnreport.recording.selection import Selection, Skipped, Turns
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
 
@@ -86,7 +86,7 @@ class Watch(TorchFunctionMode):
         self._looks_back = self.selection.may_want(self.names.paths())
         follows_all = self.projections is not None or self.regions.active
         self._follows_all = self._looks_back and follows_all
-        self._unwanted: set[str] = set()
+        self._turns = Turns()
         self.hooks: list[RemovableHandle] = []
         self.edges: list[GradientEdge] = []
         self.laid: set[str] = set()
@@ -199,12 +199,15 @@ class Watch(TorchFunctionMode):
         for hook in self.hooks:
             hook.remove()
 
-    def wanted(self, call: str, owner: torch.Tensor | None = None) -> str | None:
+    def wanted(
+        self, call: str, owner: torch.Tensor | None = None, *, part: bool = False
+    ) -> str | None:
         """Return the path of the module that attends now, or None where it is not to be read.
 
         Args:
             call: what it computes with, for the ledger.
             owner: a parameter of that module, where the call itself runs in the one around it.
+            part: whether the module may compute one attention by several such calls.
         """
         name = self.names.current()
         if name is None:
@@ -215,11 +218,14 @@ class Watch(TorchFunctionMode):
             name = tag.executed
         if self.generation is not None:
             self.generation.called(name)
-        if self.selection.wants(name):
+        if self.selection.layers is None:
             return name
-        if name not in self._unwanted:
-            self._unwanted.add(name)
-            self.found.append(LedgerEntry(name, call, None, "it was not selected"))
+        at = self.names.position(name) if part else None
+        number, new = self._turns.number(name, self.generation, at)
+        if self.selection.wants(name, number):
+            return name
+        if new:
+            self.found.append(Skipped(name, call))
         return None
 
     @contextlib.contextmanager

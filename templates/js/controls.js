@@ -1,7 +1,7 @@
 // @ts-check
 // Pickers and captions: they follow the state, and change it when somebody uses them.
 import { element, filled, made, picker } from "./dom.js";
-import { layerAt, showMapWords, variantsOf } from "./maps.js";
+import { showMapWords, variantsOf } from "./maps.js";
 import { scaleWords } from "./scale.js";
 import { isKept, spanOf, valueAt, valueText } from "./scores.js";
 import { hasWords } from "./units.js";
@@ -13,7 +13,7 @@ import { hasWords } from "./units.js";
 export function showControls(report, scene) {
   const { state } = scene;
   picker("layer-select").value = String(state.layer);
-  showHeads(layerAt(report, state.layer).heads, state.heads, variantsOf(scene.map));
+  showHeads(variantsOf(scene.map) ?? headNames(report, state.layer), state.heads, !scene.map);
   showMapWords(scene);
   for (const name of /** @type {const} */ ([
     "sort", "tiles", "combine", "scale", "range", "sinks", "rescale", "unit", "order", "rowOrder", "edges",
@@ -85,8 +85,8 @@ function showMeasure(report, { state, theme }) {
 
 /** Say why the shown head is worth a look, if it is, and mark it where those heads are listed.
  * @param {Scene} scene */
-function showWorth({ state, map }) {
-  const place = map || state.heads.length > 1 ? "" : `${state.layer}.${state.heads[0]}`;
+function showWorth({ numbers, map }) {
+  const place = map || numbers.heads.length > 1 ? "" : `${numbers.layer}.${numbers.heads[0]}`;
   const links = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".notable a"));
   const shown = [...links].find((link) => link.dataset.place === place);
   for (const link of links) link.removeAttribute("aria-current");
@@ -95,13 +95,21 @@ function showWorth({ state, map }) {
   element("worth").textContent = shown ? `${shown.textContent}.` : "";
 }
 
-/** @param {number} count @param {number[]} chosen @param {string[]} [variants] of a map, in words */
-function showHeads(count, chosen, variants) {
-  const every = Array.from({ length: count }, (_, head) => head);
-  const options = every.map((head) => option(String(head), variants?.[head] ?? `head ${head}`));
-  if (count > 1 && !variants) options.push(option(every.join(","), "all heads"));
+/** @param {import("./weights.js").ReportDocument} report @param {number} layer */
+function headNames(report, layer) {
+  return report.layers[layer].numbers.map((number) => `head ${number}`);
+}
+
+/** @param {string[]} names of all heads, or of a map's variants @param {number[]} chosen places
+ * @param {boolean} several whether more than one can be chosen */
+function showHeads(names, chosen, several) {
+  const options = names.map((name, place) => option(String(place), name));
+  if (names.length > 1 && several) options.push(option([...names.keys()].join(","), "all heads"));
   const text = chosen.join(",");
-  if (!options.some(({ value }) => value === text)) options.push(option(text, `heads ${text}`));
+  if (!options.some(({ value }) => value === text)) {
+    const numbers = chosen.map((place) => names[place].replace("head ", ""));
+    options.push(option(text, `heads ${numbers.join(",")}`));
+  }
   filled(element("head-select"), options);
   picker("head-select").value = text;
 }

@@ -1,5 +1,6 @@
 // @ts-check
 // Where each head stands in the overview, and the one picture made of all small ones.
+import { headNumbers } from "./numbers.js";
 import { isKept, meanOf, spanOf } from "./scores.js";
 
 /** @typedef {import("./weights.js").ReportDocument} ReportDocument */
@@ -34,12 +35,13 @@ function everyHead(report, measure, atLeast) {
   const keptAt = filterOf(measure, atLeast);
   const valueOf = (/** @type {number} */ layer, /** @type {number} */ head) =>
     measure ? measure.values[layer][head] : null;
-  return report.layers.flatMap(({ heads }, layer) =>
-    Array.from({ length: heads }, (_, head) => ({
+  const columns = headNumbers(report);
+  return report.layers.flatMap(({ numbers }, layer) =>
+    numbers.map((number, head) => ({
       layer,
       head,
       at: at++,
-      column: head,
+      column: columns.indexOf(number),
       row: layer,
       value: valueOf(layer, head),
       kept: keptAt(valueOf(layer, head)),
@@ -58,8 +60,9 @@ function filterOf(measure, atLeast) {
  * @param {ReportDocument} report @param {number} heads how many small pictures come before
  * @param {import("./scores.js").Measure | undefined} measure @param {number} atLeast
  * @returns {Cell[]} */
-function means({ layers, maps }, heads, measure, atLeast) {
-  const column = Math.max(...layers.map((layer) => layer.heads));
+function means(report, heads, measure, atLeast) {
+  const { layers, maps } = report;
+  const column = headNumbers(report).length;
   const keptAt = filterOf(measure, atLeast);
   const valueOf = (/** @type {number} */ layer) => (measure ? meanOf(measure.values[layer]) : null);
   return maps.flatMap((map, place) =>
@@ -77,7 +80,7 @@ function means({ layers, maps }, heads, measure, atLeast) {
 
 /** @param {ReportDocument} report @param {Cell[]} cells @returns {Grid} */
 function layered(report, cells) {
-  const heads = Math.max(...report.layers.map((layer) => layer.heads));
+  const heads = headNumbers(report);
   const columns = 1 + Math.max(...cells.map(({ column }) => column));
   const several = report.groups.length > 1;
   const pair = (/** @type {number} */ layer) =>
@@ -86,8 +89,8 @@ function layered(report, cells) {
     columns,
     rows: report.layers.length,
     cells,
-    columnLabels: Array.from({ length: columns }, (_, head) => (head < heads ? String(head) : "mean")),
-    rowLabels: report.layers.map((_, layer) => (several ? `${pair(layer)}  ${layer}` : `layer ${layer}`)),
+    columnLabels: Array.from({ length: columns }, (_, column) => String(heads[column] ?? "mean")),
+    rowLabels: report.layers.map(({ number }, layer) => (several ? `${pair(layer)}  ${number}` : `layer ${number}`)),
     named: false,
   };
 }

@@ -179,13 +179,13 @@ export class Overlay {
 
   /** What stands above each head's panel. */
   titles() {
-    const { state, axes, map } = /** @type {Scene} */ (this.scene);
+    const { state, numbers, axes, map } = /** @type {Scene} */ (this.scene);
     if (state.mode !== "heads" || map) return [];
     const boxes = this.places[this.shown]?.boxes ?? [];
     return this.laid.map(({ panel, values }, nth) => {
       const { picture } = sharesOf(values, axes[this.shown], boxes);
       const share = this.shown === "keys" ? ` (${(picture * 100).toFixed(0)} %)` : "";
-      return { x0: panel.x, y0: panel.y, text: `head ${state.heads[nth]}${share}` };
+      return { x0: panel.x, y0: panel.y, text: `head ${numbers.heads[nth]}${share}` };
     });
   }
 
@@ -304,10 +304,10 @@ export class Overlay {
 
   /** What is shown as rows of a table: every position of the drawn side, its box, its weights. */
   table() {
-    const { axes, state } = /** @type {Scene} */ (this.scene);
+    const { axes, numbers, state } = /** @type {Scene} */ (this.scene);
     const boxes = this.places[this.shown]?.boxes ?? [];
     const columns =
-      state.mode === "heads" ? state.heads.map((head) => `head ${head}`) : ["weight"];
+      state.mode === "heads" ? numbers.heads.map((head) => `head ${head}`) : ["weight"];
     return {
       columns: ["x0", "y0", "x1", "y1", ...columns],
       rows: axes[this.shown].labels.map((label, index) => ({

@@ -100,7 +100,7 @@ export class Overview {
     const names = named.map(({ layer, head, value, column, row }) => ({
       x: column + 0.5,
       y: row + 0.9,
-      text: `${layer}.${head} ${valueText(value)}`,
+      text: `${this.report.layers[layer].number}.${this.report.layers[layer].numbers[head]} ${valueText(value)}`,
       ink,
     }));
     return { url: pictureOf(codes, height, width, palette), names };

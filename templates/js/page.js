@@ -30,6 +30,8 @@ export class Page {
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.shapes = [...report.layers, ...report.maps].map((layer) => ({
       heads: layer.heads,
+      number: "number" in layer ? layer.number : undefined,
+      numbers: "numbers" in layer ? layer.numbers : undefined,
       single: "variants" in layer,
       queries: report.axes[layer.queries].labels.length,
       keys: report.axes[layer.keys].labels.length,
@@ -174,7 +176,7 @@ export class Page {
 
   /** The address that leads back to what is shown. */
   hash() {
-    return hashOfState(this.state, this.report.layers.length, this.shapes[this.state.layer].view);
+    return hashOfState(this.state, this.shapes);
   }
 
   /** Keep what is shown in the address, so that a link leads back to it. */

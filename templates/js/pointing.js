@@ -2,6 +2,7 @@
 // Pointer and keys on a view: which cell is pointed at, which one is kept.
 import { element } from "./dom.js";
 import { mapAt, titleOfMap } from "./maps.js";
+import { numbersOf } from "./numbers.js";
 import { valueText } from "./scores.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -33,7 +34,8 @@ export function listenToOverview(page) {
     const cell = page.overview?.headAt(event);
     const score = cell && page.state.sort !== "layer" ? `: ${valueText(cell.value)}` : "";
     const map = cell && mapAt(page.report, cell.layer);
-    const head = cell && `layer ${cell.layer}, head ${cell.head}${score}`;
+    const called = cell && numbersOf(page.report, { layer: cell.layer, heads: [cell.head] });
+    const head = called && `layer ${called.layer}, head ${called.heads[0]}${score}`;
     live.title = (map && cell ? titleOfMap(map, cell.head) : head) ?? "";
   });
   live.addEventListener("click", (event) => {

@@ -2,6 +2,7 @@
 // What every view draws: one matrix with its labels, after the choices that all views share. First
 // tokens may become words (`base`), then positions are hidden, sorted and cut to a window (`matrix`).
 import { layerAt, mapAt, titleOfMap } from "./maps.js";
+import { numbersOf } from "./numbers.js";
 import { paletteOf } from "./palette.js";
 import { rescaled } from "./rescaling.js";
 import { WEIGHT } from "./scale.js";
@@ -17,7 +18,8 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  *   axes: {queries: Axis, keys: Axis}, base: Matrix, bases: Matrix[], matrix: Matrix, parts: Matrix[],
  *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
  *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean,
- *   map: import("./maps.js").JoinedMap | null, extent: import("./scale.js").Extent,
+ *   numbers: import("./numbers.js").Numbers, map: import("./maps.js").JoinedMap | null,
+ *   extent: import("./scale.js").Extent,
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   errorAt: (index: number) => number,
  * }} Scene `dropped` are the keys that were taken out by choice, `scaled` tells whether the rows were
@@ -31,6 +33,7 @@ export async function sceneOf(weights, state, theme) {
   const { report } = weights;
   const layer = layerAt(report, state.layer);
   const map = mapAt(report, state.layer);
+  const numbers = numbersOf(report, state);
   const groups = [layer.queries, layer.keys].map((axis) => groupsOf(report.axes[axis], state));
   const [queryAxis, keyAxis] = [layer.queries, layer.keys].map((axis, side) =>
     groupedAxis(report.axes[axis], groups[side]),
@@ -55,7 +58,7 @@ export async function sceneOf(weights, state, theme) {
   const palette = paletteOf(coloursFor(report, state, theme, Boolean(map?.signed)));
   return {
     state,
-    title: map ? titleOfMap(map, state.heads[0]) : titleOf(state),
+    title: map ? titleOfMap(map, state.heads[0]) : titleOf(numbers, state.combine),
     pair: map?.pair ?? report.groups.find(({ layers }) => layers.includes(state.layer))?.title ?? "",
     queryName: queryAxis.name,
     keyName: keyAxis.name,
@@ -67,7 +70,8 @@ export async function sceneOf(weights, state, theme) {
     parts: state.view === "arrows"
       ? partsOf(heads, map).map((head) => part(scaledOr(united(head)), queries.indices, keys.indices))
       : [],
-    partNames: map ? ["above 0", "below 0"] : state.heads.map((head) => `head ${head}`),
+    partNames: map ? ["above 0", "below 0"] : numbers.heads.map((head) => `head ${head}`),
+    numbers,
     map,
     extent: map ?? WEIGHT,
     queries,
@@ -107,8 +111,8 @@ function groupsOf(axis, { unit }) {
   return unit === "words" ? wordsOf(axis) : tokensOf(axis);
 }
 
-/** @param {State} state */
-function titleOf({ layer, heads, combine }) {
+/** @param {import("./numbers.js").Numbers} numbers @param {string} combine */
+function titleOf({ layer, heads }, combine) {
   if (heads.length === 1) return `Layer ${layer}, head ${heads[0]}`;
   return `Layer ${layer}, ${combine} of heads ${heads.join(", ")}`;
 }

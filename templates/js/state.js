@@ -1,6 +1,7 @@
 // @ts-check
 // What is shown, and its form in the address: #layer=3&head=5&query=2&key=4, or #map=0&head=1 for a
-// joined map. Whatever an address lacks or gets wrong is as if it were not there.
+// joined map. Whatever an address lacks or gets wrong is as if it were not there. A state counts layers
+// and heads by their place in the report; an address has their numbers.
 import { RANGES, SCALES } from "./scale.js";
 
 /** @typedef {"mean" | "max"} Combine how several heads become one picture */
@@ -17,9 +18,10 @@ import { RANGES, SCALES } from "./scale.js";
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
  * the place on the √ scale, in hundredths, of the smallest weight that becomes a line; `atLeast` how
  * far up its measure, in hundredths, a head must reach to stay in the overview */
-/** @typedef {{heads: number, single?: boolean, queries: number, keys: number, view?: string}} Shape of
- *   one layer; of a `single` one only one head at a time makes sense, `view` is the one that it is first
- *   shown in */
+/** @typedef {{heads: number, number?: number, numbers?: number[], single?: boolean, queries: number,
+ *   keys: number, view?: string}} Shape of one layer; of a `single` one only one head at a time makes
+ *   sense, `view` is the one that it is first shown in. `number` and `numbers` are what the layer and its
+ *   heads are called in the address; without them it is their place */
 /** @typedef {{read: (text: string, shape: Shape) => any, write?: (value: any) => string,
  *   plain: any}} Field how one part of the state stands in the address, and what it is if it does not */
 
@@ -67,9 +69,9 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
   const layers = shapes.filter(({ single }) => !single).length;
   const map = wholeBelow(given.get("map") ?? "", shapes.length - layers);
   const layer =
-    map === null ? (wholeBelow(given.get("layer") ?? "", layers) ?? otherwise.layer) : layers + map;
+    map === null ? (placeOfLayer(given.get("layer") ?? "", shapes, layers) ?? otherwise.layer) : layers + map;
   const shape = shapes[layer];
-  const heads = someBelow(given.get("head") ?? "", shape.heads);
+  const heads = placesOfHeads(given.get("head") ?? "", shape);
   const state = /** @type {any} */ ({
     layer,
     heads: within(heads ?? otherwise.heads, shape),
@@ -83,11 +85,13 @@ export function stateOfHash(hash, shapes, choices, otherwise) {
   return state;
 }
 
-/** @param {State} state @param {number} layers of the run: what is drawn beyond them are joined maps
- * @param {string} view what an address without one shows @returns {string} */
-export function hashOfState(state, layers = Infinity, view = "heatmap") {
-  const place = state.layer < layers ? `layer=${state.layer}` : `map=${state.layer - layers}`;
-  const parts = [place, `head=${state.heads.join(",")}`];
+/** @param {State} state @param {Shape[]} shapes @returns {string} */
+export function hashOfState(state, shapes) {
+  const { number, numbers, single, view = "heatmap" } = shapes[state.layer];
+  const place = single
+    ? `map=${state.layer - shapes.findIndex((shape) => shape.single)}`
+    : `layer=${number ?? state.layer}`;
+  const parts = [place, `head=${state.heads.map((head) => numbers?.[head] ?? head).join(",")}`];
   if (state.view !== view) parts.push(`view=${state.view}`);
   if (state.sort !== "layer") parts.push(`sort=${state.sort}`);
   for (const [name, { write, plain }] of Object.entries(FIELDS)) {
@@ -137,6 +141,21 @@ function readWindow(text, bound) {
   const [first, last, ...more] = text.split("-").map((part) => wholeBelow(part, bound));
   const known = first !== null && last !== null && last !== undefined && !more.length;
   return known && first <= last ? [first, last] : null;
+}
+
+/** @param {string} text @param {Shape[]} shapes @param {number} layers how many of them are layers
+ * @returns {number | null} */
+function placeOfLayer(text, shapes, layers) {
+  const number = wholeBelow(text, Infinity);
+  const place = shapes.findIndex((shape, at) => at < layers && (shape.number ?? at) === number);
+  return place < 0 ? null : place;
+}
+
+/** @param {string} text @param {Shape} shape @returns {number[] | null} */
+function placesOfHeads(text, { heads, numbers }) {
+  const places = (someBelow(text, Infinity) ?? []).map((number) => numbers?.indexOf(number) ?? number);
+  const known = places.filter((place) => place >= 0 && place < heads);
+  return known.length ? known.sort((a, b) => a - b) : null;
 }
 
 /** @param {string} text @param {number} bound @returns {number[] | null} */

@@ -3,6 +3,7 @@
 // in a frame may save nothing, so there everything is shown to be copied.
 import { base64OfBytes } from "./bytes.js";
 import { element, filled, made, picker } from "./dom.js";
+import { numbersOf } from "./numbers.js";
 import { sceneOf } from "./scene.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -150,11 +151,12 @@ function taken(page, ending, type, text) {
 }
 
 /** @param {Page} page @param {string} ending */
-function nameOf({ state, scene }, ending) {
+function nameOf({ report, state, scene }, ending) {
   const map = scene?.map;
   if (map) return fileName(`${map.name}-${map.variants[state.heads[0]]}.${ending}`);
-  const heads = state.heads.length > 4 ? `${state.heads.length}-heads` : `head-${state.heads.join("-")}`;
-  return `attention-layer-${state.layer}-${heads}.${ending}`;
+  const { layer, heads } = numbersOf(report, state);
+  const which = heads.length > 4 ? `${heads.length}-heads` : `head-${heads.join("-")}`;
+  return `attention-layer-${layer}-${which}.${ending}`;
 }
 
 /** A name that every file system takes. @param {string} name */

@@ -9,7 +9,8 @@ import { codesOf } from "./png.js";
 /** @typedef {{name: string, labels: string[], roles: string, text: string | null,
  *   spans: ([number, number] | null)[] | null}} Axis */
 /** @typedef {{name: string, kind: string, queries: number, keys: number, heads: number,
- *   nonfinite: number}} Layer */
+ *   number: number, numbers: number[], nonfinite: number}} Layer `number` and `numbers` are what the layer
+ *   and its heads are called; in what they are asked for here they are counted by their place */
 /** @typedef {{axes: Axis[], layers: Layer[], maps: import("./maps.js").JoinedMap[],
  *   groups: {title: string, short: string, layers: number[]}[],
  *   pictures: {url: string | null, width: number, height: number,

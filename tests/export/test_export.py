@@ -231,7 +231,7 @@ def test_the_parts_these_are_made_of_are_a_report(tmp_path):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"layer": 2}, "no layer 2: the report has 2, from 0"),
+        ({"layer": 2}, "no layer 2: the report has layers 0 to 1"),
         ({"layer": 0, "head": 3}, "no head 3: layer 0 has heads 0 to 2"),
     ],
 )

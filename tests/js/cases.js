@@ -189,20 +189,31 @@ export const CASES = {
     const shapes = [...SHAPES, { heads: 3, single: true, queries: 3, keys: 4 }];
     const shown = stateOfHash("#map=0&head=1,2", shapes, CHOICES, { layer: 0, heads: [1], query: null });
     same([shown.layer, shown.heads], [2, [1]]);
-    same(hashOfState(shown, 2), "#map=0&head=1");
+    same(hashOfState(shown, shapes), "#map=0&head=1");
     same(fitted({ ...shown, heads: [0, 2] }, shapes[2]).heads, [0]);
     for (const hash of ["#layer=2", "#map=1", "#map=x"]) {
       same(stateOfHash(hash, shapes, CHOICES, { layer: 0, heads: [1], query: null }).layer, 0);
     }
   },
+  "an address has the numbers that a selection left": () => {
+    const shapes = [{ ...SHAPES[0], number: 3, numbers: [5, 1] }, { ...SHAPES[1], number: 7, numbers: [4] }];
+    const opened = (/** @type {string} */ hash) =>
+      stateOfHash(hash, shapes, CHOICES, { layer: 0, heads: [0], query: null });
+    same([opened("#layer=7&head=4").layer, opened("#layer=7&head=4").heads], [1, [0]]);
+    same([opened("#layer=3&head=1,5").heads, opened("#layer=1&head=0").layer], [[0, 1], 0]);
+    same(opened("#layer=3&head=0").heads, [0]);
+    for (const hash of ["#layer=7&head=4", "#layer=3&head=1", "#layer=3&head=5,1"]) {
+      same(hashOfState(opened(hash), shapes), hash);
+    }
+  },
   "an empty address shows the plain state": () => {
-    same(hashOfState(state("")), "#layer=0&head=1");
+    same(hashOfState(state(""), SHAPES), "#layer=0&head=1");
     same(state(""), state("#x=1&layer&="));
   },
   "an address goes there and back": () => {
     const address = "#layer=1&head=0&view=text&sort=entropy&scale=log&sinks=hidden&query=4&key=0";
-    same(hashOfState(state(address)).split("&").sort(), address.split("&").sort());
-    same(state(hashOfState(state(address))), state(address));
+    same(hashOfState(state(address), SHAPES).split("&").sort(), address.split("&").sort());
+    same(state(hashOfState(state(address), SHAPES)), state(address));
   },
   "several heads are sorted, once each, and known": () => {
     same(state("#head=1,0,1,7,x").heads, [0, 1]);
@@ -217,7 +228,7 @@ export const CASES = {
     const opened = (/** @type {string} */ hash) => stateOfHash(hash, pictured, CHOICES, { layer: 0, heads: [1], query: 2 });
     same([opened("").view, opened("#layer=1").view, opened("#view=heatmap").view], ["text", "heatmap", "heatmap"]);
     same([opened("").query, opened("#layer=0").query], [2, null]);
-    same(hashOfState(opened(""), 2, "text"), "#layer=0&head=1&query=2");
+    same(hashOfState(opened(""), pictured), "#layer=0&head=1&query=2");
     for (const hash of ["#view=constructor", "#view=__proto__", "#view=", "#view=Heatmap"]) {
       same(state(hash).view, "heatmap");
     }

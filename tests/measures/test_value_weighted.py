@@ -11,7 +11,7 @@ from measure_cases import stack
 from attnreport.errors import InvalidMeasure, InvalidRun
 from attnreport.heads import ranked
 from attnreport.measures import all_head_scores, joined_maps, layers, left_out
-from attnreport.run import ValueNorms
+from attnreport.valuenorms import ValueNorms
 
 
 def with_norms(run, *, without=(), seed=0):

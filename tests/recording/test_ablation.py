@@ -290,3 +290,37 @@ def test_progress_counts_every_call(hidden):
     trial = Trial(model, (), call=lambda: model(hidden), number=number, how="mean")
     ablate(recording.run(), trial, lambda *words: told.append(words[:2]))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+class TakeTurns(nn.Module):
+    """Two attentions that run twice each, with a head of one of the four calls replaced by hand."""
+
+    def __init__(self, gone=None):
+        super().__init__()
+        self.one, self.other, self.same = Attend("sdpa"), Attend("sdpa"), Attend("sdpa", 1)
+        self.gone = gone
+        self.back = nn.Linear(5, HEADS * WIDTH)
+
+    def forward(self, hidden):
+        for call in range(4):
+            chosen = self.same if call == self.gone else (self.one, self.other)[call % 2]
+            hidden = hidden + self.back(chosen(hidden))
+        return hidden
+
+
+@pytest.mark.parametrize("layer", [1, 3])
+def test_a_call_that_was_selected_by_number_is_the_one_that_is_ablated(hidden, layer):
+    models = []
+    for gone in (None, layer):
+        torch.manual_seed(0)
+        models.append(TakeTurns(gone))
+    model, without = models
+    without.load_state_dict(model.state_dict())
+    with torch.no_grad(), attnreport.capture(model, layers=[layer]) as recording:
+        model(hidden)
+    run = recording.run()
+    assert [each.layer for each in run.attentions] == [layer]
+    trial = Trial(model, (), call=lambda: model(hidden), number=number, how="zero", layers=[layer])
+    with torch.no_grad():
+        expected = number(without(hidden))
+    np.testing.assert_array_equal(ablate(run, trial).after[0][1], expected)

@@ -34,6 +34,7 @@ def test_layers_by_number_and_by_pattern(layers, kept, fused):
         whole, _ = reference.record(model, HIDDEN)
         part, _ = reference.record(model, HIDDEN, layers=layers)
     assert [a.name for a in part.attentions] == [f"layers.{i}.self_attn" for i in kept]
+    assert [a.layer for a in part.attentions] == list(kept)
     for attention, place in zip(part.attentions, kept, strict=True):
         assert np.array_equal(attention.weights, whole.attentions[place].weights)
     assert len(part.ledger) == 4
@@ -43,10 +44,76 @@ def test_layers_by_number_and_by_pattern(layers, kept, fused):
 def test_heads_by_number():
     model = encoder()
     whole, _ = reference.record(model, HIDDEN)
-    part, _ = reference.record(model, HIDDEN, heads=[3, 1, 9])
+    part, _ = reference.record(model, HIDDEN, heads=[3, 1, 9, 3])
     for some, every in zip(part.attentions, whole.attentions, strict=True):
+        assert some.head_numbers == (3, 1)
         assert np.array_equal(some.weights, every.weights[[3, 1]])
     assert "heads 3, 1 of 4 were selected" in part.ledger[0].reason
+
+
+class Twice(nn.Module):
+    """Two layers that take turns, as those that share their parameters do."""
+
+    def __init__(self, make):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.other = make(), make()
+
+    def forward(self, hidden):
+        for _ in range(2):
+            hidden = self.other(self.one(hidden))
+        return hidden
+
+
+class ByHand(nn.Module):
+    """A softmax of its own."""
+
+    def forward(self, hidden):
+        return (hidden @ hidden.mT).softmax(-1) @ hidden
+
+
+def fused():
+    return nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+
+
+@pytest.mark.parametrize("make", [fused, ByHand])
+@pytest.mark.parametrize(
+    ("layers", "kept"),
+    [([3], [3]), ([1, 2], [1, 2]), (["other*"], [1, 3]), ([0, "other*"], [0, 1, 3])],
+)
+def test_numbers_are_those_of_the_whole_run_where_layers_take_turns(make, layers, kept):
+    model = Twice(make)
+    whole, _ = reference.record(model, HIDDEN)
+    part, _ = reference.record(model, HIDDEN, layers=layers)
+    assert [a.layer for a in whole.attentions] == [0, 1, 2, 3]
+    assert [a.layer for a in part.attentions] == kept
+    for attention in part.attentions:
+        assert np.array_equal(attention.weights, whole.attentions[attention.layer].weights)
+
+
+def test_what_one_layer_computes_in_parts_has_one_number():
+    torch.manual_seed(0)
+    config = transformers.BigBirdConfig(
+        vocab_size=30,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=16,
+        block_size=4,
+        num_random_blocks=1,
+        max_position_embeddings=64,
+    )
+    model, ids = transformers.BigBirdModel(config).eval(), torch.randint(3, 30, (1, 48))
+    runs = []
+    for layers in (None, [2]):
+        np.random.seed(0)
+        with attnreport.capture(model, layers=layers) as recording:
+            model(ids)
+        runs.append(recording.run())
+    whole, part = runs
+    assert [a.layer for a in whole.attentions] == [0, 1, 2]
+    assert [(a.layer, a.name) for a in part.attentions] == [(2, whole.attentions[2].name)]
+    assert np.array_equal(part.attentions[0].weights, whole.attentions[2].weights)
 
 
 def test_queries_by_number():
@@ -81,9 +148,7 @@ def test_gradients_are_of_the_same_queries():
     assert np.allclose(gradients[1], gradients[0][:, [0, 4]])
 
 
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("queries", [range(2, 5), [0, 5], range(9)])
-def test_queries_of_a_generation_are_counted_on(queries, cache):
+def generating():
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=30,
@@ -92,7 +157,25 @@ def test_queries_of_a_generation_are_counted_on(queries, cache):
         num_hidden_layers=2,
         num_attention_heads=2,
     )
-    model = transformers.LlamaForCausalLM(config).eval()
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def test_numbers_in_a_generation_are_those_of_the_layers():
+    model, ids = generating(), torch.randint(3, 30, (1, 4))
+    with attnreport.capture(model, layers=[1], heads=[1]) as recording:
+        model.generate(ids, max_new_tokens=3, do_sample=False, eos_token_id=None)
+    run = recording.run()
+    assert [(a.layer, a.name, a.head_numbers) for a in run.attentions] == [
+        (1, "model.layers.1.self_attn", (1,))
+    ]
+    assert run.attentions[0].weights.shape == (1, 6, 6)
+    assert [entry.layer for entry in run.ledger] == [None, 1]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("queries", [range(2, 5), [0, 5], range(9)])
+def test_queries_of_a_generation_are_counted_on(queries, cache):
+    model = generating()
     ids = torch.randint(3, 30, (1, 4))
     options = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "use_cache": cache}
     runs = []

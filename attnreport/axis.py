@@ -34,12 +34,14 @@ class Position:
             position stands for no part of a picture.
         role: ``"input"`` for a part of what the user gave, ``"generated"`` for what the model
             wrote itself, ``"special"`` for what tokenizer or model added (``[CLS]``, a register).
+        part: which of its picture's ``parts`` a box is of; None where the picture has none.
     """
 
     label: str
     span: Span | None = None
     box: Box | None = None
     role: Role = "input"
+    part: int | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -94,6 +96,11 @@ class Axis:
         for index, position in enumerate(self.positions):
             if position.box is None:
                 continue
+            if position.part is not None and not 0 <= position.part < len(self.picture.parts):
+                raise InvalidRun(
+                    f"axis {self.name!r}: position {index} is of part {position.part}, but the "
+                    f"picture has {len(self.picture.parts)}"
+                )
             x0, y0, x1, y1 = position.box
             if min(x0, y0) < -slack or x1 > width + slack or y1 > height + slack:
                 raise InvalidRun(

@@ -223,6 +223,12 @@ def capture(context: click.Context, /, output: Path, force: bool, **options: Any
     type=click.IntRange(min=0),
     help="Query of the overlay, counted from 0. By default that with which a report opens.",
 )
+@click.option(
+    "--part",
+    metavar="NAME",
+    help="Part of the picture that the overlay shows, where the model saw it in several:"
+    " 'frame 3', tiles, 'whole picture', or all.",
+)
 @output_options("figure.pdf")
 @_debug_option
 @click.pass_context

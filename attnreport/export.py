@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from attnreport.charts import Chart, heatmap, look_of, overlay_figure
+from attnreport.charts import Chart, heatmap, look_of, overlay_figure, part_names
 from attnreport.errors import InvalidInput, InvalidOption
 from attnreport.files import check_writable, replace_file
 from attnreport.page.reading import ReadHead, read_head
@@ -48,6 +48,7 @@ def export(  # noqa: PLR0913 - all but the two files have defaults
     head: int | None = None,
     view: View = "heatmap",
     query: int | None = None,
+    part: str | None = None,
     force: bool = False,
 ) -> Exported:
     """Write one head of a report or a saved run to ``output``, in the form that its name asks for.
@@ -62,33 +63,35 @@ def export(  # noqa: PLR0913 - all but the two files have defaults
         query: for the overlay, the place of the query, from 0; by default the last token of a
             text, or the first position if it is special, as a class token is, or else the mean
             over all.
+        part: for the overlay, which part of the picture, where it was shown to the model in
+            several: ``"frame 3"``, ``"tiles"``, ``"whole picture"``, or ``"all"``.
         force: replace the file if it exists.
 
     Returns:
         What was written, and how exact its numbers are.
 
     Raises:
-        InvalidInput: the source is neither, has no such layer, head or query, or no picture.
-        InvalidOption: the name asks for a form that there is not, or a query is given that the
-            heatmap has no use for.
+        InvalidInput: the source is neither, has no such layer, head, query or part, or no picture.
+        InvalidOption: the name asks for a form that there is not, or a query or a part is given
+            that the heatmap has no use for.
         OutputError: the file exists and ``force`` is false, or it cannot be written.
     """
     target = Path(output)
     form = target.suffix.lower()
-    _check_form(target, view, query)
+    _check_form(target, view, {"query": query, "part": part})
     check_writable(target, force=force)
     found = _head(Path(source), layer, head)
     shown = ""
     if form in _TABLES:
         content = _TABLES[form](found)
     else:
-        chart, shown = _overlay(found, query) if view == "overlay" else _heatmap(found)
+        chart, shown = _overlay(found, query, part) if view == "overlay" else _heatmap(found)
         content = _FIGURES[form](chart, _words(found, shown))
     replace_file(target, content)
     return Exported(found, shown)
 
 
-def _check_form(output: Path, view: View, query: int | None) -> None:
+def _check_form(output: Path, view: View, chosen: dict[str, object]) -> None:
     forms = (*_FIGURES, *_TABLES)
     if output.suffix.lower() not in forms:
         raise InvalidOption(
@@ -96,8 +99,11 @@ def _check_form(output: Path, view: View, query: int | None) -> None:
         )
     if view == "overlay" and output.suffix.lower() in _TABLES:
         raise InvalidOption(f"an overlay is a figure: {output} should end in {', '.join(_FIGURES)}")
-    if view != "overlay" and query is not None:
-        raise InvalidOption("a query is for the overlay; a heatmap shows all: add --view overlay")
+    given = next((name for name, value in chosen.items() if value is not None), None)
+    if view != "overlay" and given:
+        raise InvalidOption(
+            f"a {given} is for the overlay; a heatmap shows all: add --view overlay"
+        )
 
 
 def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
@@ -126,13 +132,17 @@ def _heatmap(head: ReadHead) -> tuple[Chart, str]:
     return heatmap(head.attention, 0), ""
 
 
-def _overlay(head: ReadHead, query: int | None) -> tuple[Chart, str]:
+def _overlay(head: ReadHead, query: int | None, part: str | None) -> tuple[Chart, str]:
     """Return the figure of what a query looks at in the picture, and the same in words."""
     attention = head.attention
     where, count = f"layer {attention.layer} ({attention.name})", len(attention.queries)
     if query is not None and query >= count:
         raise InvalidInput(f"no query {query}: {where} has queries 0 to {count - 1}")
-    look = look_of(attention, 0, query)
+    names = part_names(attention.keys)
+    if part is not None and part not in names:
+        known = f"has {', '.join(names)}" if names else "has no parts"
+        raise InvalidInput(f"no part {part!r}: the picture of {where} {known}")
+    look = look_of(attention, 0, query, part)
     if look is None:
         raise InvalidInput(
             f"{where} has no overlay: its keys, {attention.keys.name!r}, have no places in a "

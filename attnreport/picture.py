@@ -61,6 +61,26 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Be one of several in which a picture is shown to a model, and that one looks at by itself.
+
+    Frames of a video lie beside each other in one picture. Tiles, and the whole once more, lie over
+    each other: then each of the two is a part, and has the whole picture as its box.
+
+    Attributes:
+        name: ``"frame 3"``, ``"tiles"``, ``"whole picture"``.
+        box: where it lies, x0, y0, x1, y1 in pixels of the picture.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable():
+            raise InvalidRun(f"a part of a picture has the name {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """Hold a picture as the page carries it, and the size that boxes refer to.
 
@@ -69,16 +89,25 @@ class Picture:
         width: of the source picture in pixels, as one sees it: after its EXIF orientation.
         height: likewise.
         scales: of a sound, what is measured across and down; None for what one sees.
+        parts: what it is shown to the model in, where that is more than one picture.
     """
 
     content: bytes
     width: int
     height: int
     scales: tuple[Scale, Scale] | None = None
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise InvalidRun(f"a picture of {self.width} × {self.height} pixels has no pixel")
+        for part in self.parts:
+            x0, y0, x1, y1 = part.box
+            if not (0 <= x0 < x1 <= self.width and 0 <= y0 < y1 <= self.height):
+                raise InvalidRun(
+                    f"{part.name!r} has box {part.box}, but the picture has {self.width} × "
+                    f"{self.height} pixels"
+                )
         if not self.media_type:
             raise InvalidRun("a picture's content is neither PNG nor JPEG; use Picture.of")
         if len(self.content) > _KEPT_BYTES:
@@ -123,6 +152,29 @@ class Picture:
         across, down = scales
         content = _kept(image, KEPT_SIDE, _LOSSLESS_BYTES)
         return cls(content, width, height, (across, down))
+
+    @property
+    def layered(self) -> bool:
+        """Tell whether its parts lie over each other, as tiles and the whole do."""
+        return len({part.box for part in self.parts}) < len(self.parts)
+
+    def cropped(self, box: tuple[float, float, float, float]) -> Picture:
+        """Return what of the picture lies in a box, as a picture by itself.
+
+        Raises:
+            InvalidRun: the content is damaged.
+        """
+        kept = self._opened()
+        across, down = kept.width / self.width, kept.height / self.height
+        x0, y0, x1, y1 = (
+            round(side * by) for side, by in zip(box, (across, down) * 2, strict=True)
+        )
+        try:
+            shown = kept.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+            content = _kept(shown, KEPT_SIDE, _LOSSLESS_BYTES)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InvalidRun(f"a picture's content is damaged: {error}") from error
+        return Picture(content, round(box[2] - box[0]) or 1, round(box[3] - box[1]) or 1)
 
     def words_at(self, box: tuple[float, float, float, float]) -> str:
         """Return where the middle of a box lies on the scales; empty without scales."""

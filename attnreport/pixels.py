@@ -29,6 +29,7 @@ class Pixels:
         parts: ``(…)`` int64, broadcast likewise: which of ``names`` each number belongs to.
         names: what the parts are called, where a picture is handed over in several: tiles and
             the whole, or the frames of a video.
+        owners: which of the picture's own ``parts`` each of ``names`` is of; empty without any.
         corners: ``(part, 2)``: where the upper left corner of each part lies on the picture, where
             it shows the parts beside each other; boxes then count from there. None where the parts
             are of one place.
@@ -40,6 +41,7 @@ class Pixels:
     boxes: NDArray[np.float64]
     parts: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ("",)
+    owners: tuple[int, ...] = ()
     name: str = "picture"
     corners: NDArray[np.float64] | None = None
     size: tuple[int, int] | None = None

@@ -8,9 +8,8 @@ from attnreport.charts.arrows import HEAD_COLOURS, arrows_view
 from attnreport.charts.colourbar import colourbar, colourbar_view
 from attnreport.charts.figure import overlay_figure
 from attnreport.charts.heatmap import heatmap, heatmap_view
+from attnreport.charts.look import first_part, first_query, look_of, part_names
 from attnreport.charts.overlay import (
-    first_query,
-    look_of,
     overlay_palette,
     overlay_view,
     picture_url,
@@ -26,6 +25,7 @@ __all__ = [
     "arrows_view",
     "colourbar",
     "colourbar_view",
+    "first_part",
     "first_query",
     "heatmap",
     "heatmap_view",
@@ -34,6 +34,7 @@ __all__ = [
     "overlay_palette",
     "overlay_view",
     "overview_view",
+    "part_names",
     "picture_url",
     "still_overlay",
     "thumbnails",

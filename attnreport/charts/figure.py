@@ -9,7 +9,8 @@ from typing import Any
 
 import altair as alt
 
-from attnreport.charts.overlay import COVER, Look, overlay_alpha, overlay_palette, still_overlay
+from attnreport.charts.look import Look
+from attnreport.charts.overlay import COVER, overlay_alpha, overlay_palette, still_overlay
 from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import ink
 

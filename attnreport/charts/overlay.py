@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 from cmap import Colormap
-from numpy.typing import NDArray
 
-from attnreport.axis import Axis, Box
+from attnreport.axis import Box
 from attnreport.charts import picture as codes
+from attnreport.charts.look import Look
 from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import fed, ink, layered
 from attnreport.picture import Picture, Scale
-from attnreport.run import Attention
 
 _STILL_PIXELS = 420
 # Perceptually even, and bright where much is looked at: it shows on white paper and on a night sky.
 _COLOUR_MAP = "matplotlib:plasma"
 _NONFINITE = "#00e5ff"
-# More than what boxes miss each other by when they are computed.
-_OVERLAP = 1.01
 # How much the full colour of a still overlay covers.
 COVER = 0.8
 
@@ -62,95 +58,16 @@ def overlay_view() -> alt.LayerChart:
     return _chart(1, 1, (400, 400))
 
 
-@dataclass(frozen=True)
-class Look:
-    """Hold what one query of a head, or their mean, looks at in a picture.
-
-    Attributes:
-        picture: what the boxes of the keys count pixels of.
-        axis: the keys; some have a box.
-        weights: ``(key,)`` float32, in [0, 1] where finite.
-        who: what they are the weights of, in words.
-        largest: the largest finite weight of a key with a box, above 0: it gets the full colour.
-        chosen: box of the query in the same picture, or None.
-    """
-
-    picture: Picture
-    axis: Axis
-    weights: NDArray[np.float32]
-    who: str
-    largest: float
-    chosen: Box | None
-
-    @property
-    def words(self) -> str:
-        """Return what is shown, in words."""
-        seen = [position.box is not None for position in self.axis]
-        # Rounded weights, as a report may hold, can add up to a little more than 1.
-        share = float(self.weights[seen].sum()) / max(1.0, float(self.weights.sum()))
-        whole, part, parts = self.axis.seen
-        return (
-            f"{self.who}: {share:.1%} of its attention falls on the {whole}; full colour stands "
-            f"for {self.largest:.4f}, the largest {part}"
-            + (f"; {parts} lie over each other, so colours mix" if self.mixed else "")
-        )
-
-    @property
-    def mixed(self) -> bool:
-        """Tell whether boxes lie over each other: together they have more area than is around."""
-        boxes = np.array([position.box for position in self.axis if position.box is not None])
-        around = (boxes[:, 2].max() - boxes[:, 0].min()) * (boxes[:, 3].max() - boxes[:, 1].min())
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        return bool(areas.sum() > _OVERLAP * around)
-
-
-def first_query(queries: Axis) -> int | None:
-    """Return whose look is shown first: a place among the queries, or None for the mean of all.
-
-    Of a text it is the last token, from which what follows is written: a first one that sees
-    nothing but itself would look at no picture. Otherwise it is the first position where that is
-    special, as a class token is, which gathers what the whole picture shows.
-    """
-    if any(position.span for position in queries):
-        places = [place for place, position in enumerate(queries) if position.box is None]
-        return places[-1] if places else None
-    return 0 if queries.positions[0].role == "special" else None
-
-
-def look_of(attention: Attention, head: int, query: int | None = None) -> Look | None:
-    """Return what a query looks at, or None where no key has a box in a kept picture.
-
-    Args:
-        attention: with the queries and keys.
-        head: index of the head, from 0.
-        query: its place among the queries; by default that of ``first_query``.
-    """
-    keys = attention.keys
-    if keys.picture is None or not keys.pictured:
-        return None
-    weights, queries = attention.weights[head], attention.queries
-    query = first_query(queries) if query is None else query
-    if query is None:
-        row, who, chosen = weights.mean(axis=0), "what is looked at, mean over all queries", None
-    else:
-        row, position = weights[query], queries.positions[query]
-        who = f"what {position.label} looks at"
-        chosen = position.box if queries.picture == keys.picture else None
-    seen = [position.box is not None for position in keys]
-    finite = row[seen][np.isfinite(row[seen])]
-    return Look(keys.picture, keys, row, who, float(finite.max(initial=0)) or 1.0, chosen)
-
-
 def still_overlay(look: Look) -> alt.LayerChart:
     """Return the overlay with its data inside; ``look.words`` says what it shows."""
-    picture = look.picture
+    whole, region = look.picture, look.region
+    picture = whole if region == (0, 0, whole.width, whole.height) else whole.cropped(region)
     scale = _STILL_PIXELS / max(picture.width, picture.height)
     size = (round(picture.width * scale) or 1, round(picture.height * scale) or 1)
-    whole = (0, 0, picture.width, picture.height)
     data = {
-        "source": [{**_sides(whole), "url": picture_url(picture)}],
-        "patches": _patches(look.axis, look.weights / look.largest),
-        "chosen": [] if look.chosen is None else [_sides(look.chosen)],
+        "source": [{**_sides((0, 0, picture.width, picture.height)), "url": picture_url(picture)}],
+        "patches": _patches(look),
+        "chosen": [_sides(box) for box in _moved(look.chosen, region)],
     }
     return fed(_chart(picture.width, picture.height, size, picture.scales), {**_EMPTY, **data})
 
@@ -160,17 +77,28 @@ def picture_url(picture: Picture) -> str:
     return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}"
 
 
-def _patches(axis: Axis, shares: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Return a rectangle for every position with a box, coloured by its share of the largest."""
-    colours = overlay_palette()
+def _patches(look: Look) -> list[dict[str, Any]]:
+    """Return a rectangle for every shown position, coloured by its share of the largest."""
+    colours, shares, shown = overlay_palette(), look.weights / look.largest, look.shown
     patches = []
-    for position, share, code in zip(axis, shares, codes.encode(shares), strict=True):
-        if position.box is None:
-            continue
+    for position, share, code, own in zip(
+        look.axis, shares, codes.encode(shares), shown, strict=True
+    ):
         place = float(np.sqrt(share)) if np.isfinite(share) else 1.0
         opacity = round(COVER * overlay_alpha(place), 3)
-        patches.append({**_sides(position.box), "colour": colours[code], "opacity": opacity})
+        patches += [
+            {**_sides(box), "colour": colours[code], "opacity": opacity}
+            for box in _moved(position.box if own else None, look.region)
+        ]
     return patches
+
+
+def _moved(box: Box | None, region: Box) -> list[Box]:
+    """Return a box as it lies in a region, or nothing where it lies in none of it."""
+    left, top, right, bottom = region
+    if box is None or box[0] >= right or box[2] <= left or box[1] >= bottom or box[3] <= top:
+        return []
+    return [(box[0] - left, box[1] - top, box[2] - left, box[3] - top)]
 
 
 def _sides(box: Box) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _tiled(rows: int, columns: int, block: int) -> Groups:
 
 def _grids(axis: Axis) -> Iterator[tuple[int, int]]:
     """Yield rows and columns of what is alike, in the axis's order; text is one row."""
-    for (_, boxed, _), alike in groupby(axis, _kind):
+    for (_, boxed, *_), alike in groupby(axis, _kind):
         run = list(alike)
         if boxed:
             yield from _patch_grids([position.box for position in run if position.box])
@@ -61,10 +61,10 @@ def _grids(axis: Axis) -> Iterator[tuple[int, int]]:
             yield 1, len(run)
 
 
-def _kind(position: Position) -> tuple[str, bool, str]:
+def _kind(position: Position) -> tuple[str, bool, str, int | None]:
     # Padding is special as well: there may be hundreds of the same token.
     name = position.label if position.role == "special" else ""
-    return position.role, position.box is not None, name
+    return position.role, position.box is not None, name, position.part
 
 
 def _patch_grids(boxes: list[Box]) -> Iterator[tuple[int, int]]:

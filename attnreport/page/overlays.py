@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from attnreport.axis import SEEN
-from attnreport.charts import look_of, overlay_palette, picture_url, still_overlay
+from attnreport.axis import SEEN, Axis
+from attnreport.charts import (
+    first_part,
+    look_of,
+    overlay_palette,
+    part_names,
+    picture_url,
+    still_overlay,
+)
 from attnreport.page.vega import svg
 from attnreport.picture import Picture
 from attnreport.run import Attention, Run
@@ -36,9 +43,10 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
     """Return the part of the page's document that the overlay reads.
 
     ``pictures`` are the pictures, without ``url`` for the one that the still overlay carries, so
-    that it stands in the page once, and with ``scales`` where they show a sound; ``places`` has,
-    for each axis, which picture it is on and the box of each position, or null where it is on none;
-    ``seen`` says what these are, in words.
+    that it stands in the page once, with ``scales`` where they show a sound, and with ``parts``
+    where they have some; ``places`` has, for each axis, which picture it is on, the box of each
+    position, which of several parts each is of, and which of these is shown first (-1 for all), or
+    null where it is on none; ``seen`` says what these are, in words.
     """
     shown = pictures(run)
     return {
@@ -48,6 +56,7 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
                 "width": picture.width,
                 "height": picture.height,
                 **({} if picture.scales is None else {"scales": picture.scales}),
+                **({"parts": picture.parts} if picture.parts else {}),
             }
             for picture in shown
         ],
@@ -55,6 +64,7 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
             {
                 "picture": shown.index(axis.picture),
                 "boxes": [position.box and _rounded(position.box) for position in axis],
+                **_parts(axis),
             }
             if axis.picture is not None and axis.pictured
             else None
@@ -63,6 +73,15 @@ def overlays(run: Run, still: Picture | None) -> dict[str, Any]:
         "seen": seen_words(run),
         "overlayPalette": "".join(colour.removeprefix("#") for colour in overlay_palette()),
     }
+
+
+def _parts(axis: Axis) -> dict[str, Any]:
+    """Return of which part each position is, -1 for none, where there are several."""
+    if not part_names(axis):
+        return {}
+    parts = [-1 if position.part is None else position.part for position in axis]
+    first = first_part(axis)
+    return {"parts": parts, "first": -1 if first is None else first}
 
 
 def seen_words(run: Run) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from attnreport.axis import Axis, Box, Position, Role
-from attnreport.picture import Picture, Scale
+from attnreport.picture import Part, Picture, Scale
 
 # A report tells the roles by their first letters.
 _ROLES: dict[str, Role] = {"i": "input", "g": "generated", "s": "special"}
@@ -34,13 +34,15 @@ class WrittenPicture(msgspec.Struct):
     height: Annotated[int, msgspec.Meta(ge=1)]
     url: str | None = None
     scales: tuple[Scale, Scale] | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class WrittenPlaces(msgspec.Struct):
-    """Which picture an axis lies on, and where."""
+    """Which picture an axis lies on, where, and in which of its parts; -1 for none."""
 
     picture: Annotated[int, msgspec.Meta(ge=0)]
     boxes: list[Box | None]
+    parts: list[int] | None = None
 
 
 def axis_of(
@@ -60,9 +62,10 @@ def axis_of(
     """
     roles = axis.roles or "i" * len(axis.labels)
     boxes = places.boxes if places else [None] * len(axis.labels)
+    parts = (places and places.parts) or [-1] * len(axis.labels)
     positions = tuple(
-        Position(label or "␣", box=box, role=_role(letter))
-        for label, letter, box in zip(axis.labels, roles, boxes, strict=True)
+        Position(label or "␣", box=box, role=_role(letter), part=None if part < 0 else part)
+        for label, letter, box, part in zip(axis.labels, roles, boxes, parts, strict=True)
     )
     if places is None:
         return Axis(axis.name, positions)
@@ -80,6 +83,6 @@ def _picture(written: WrittenPicture, still: str) -> Picture:
     _, _, content = (still if written.url is None else written.url).partition(";base64,")
     try:
         pixels = base64.b64decode(content, validate=True)
-        return Picture(pixels, written.width, written.height, written.scales)
+        return Picture(pixels, written.width, written.height, written.scales, written.parts)
     except binascii.Error as error:
         raise ValueError(f"a picture that is not base64: {error}") from error

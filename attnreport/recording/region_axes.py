@@ -153,7 +153,8 @@ def _patch(pixels: Pixels, box: Box | None, label: str, part: int) -> Position:
     name = pixels.names[part] if 0 <= part < len(pixels.names) else ""
     if box is None:
         return Position(f"{name} (padding)".strip(), role="special")
-    return Position(f"{name} {label}".strip(), box=box)
+    owner = pixels.owners[part] if pixels.owners else None
+    return Position(f"{name} {label}".strip(), box=box, part=owner)
 
 
 def _token(name: str, index: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from attnreport.picture import Picture
+from attnreport.picture import Part, Picture
 from attnreport.pixels import Pixels
 from attnreport.sources.vision_boxes import UnknownGeometry
 
@@ -63,11 +63,18 @@ def on_sheet(pixels: Pixels, frames: Sequence[Image.Image], config: Any) -> Pixe
     for cell, (x, y) in enumerate((cells * pitch).tolist()):
         sheet.paste(_mean(frames[cell * each : (cell + 1) * each]), (x, y))
     owners = [frame // each for frame in range(len(frames))]
+    names = [_name(cell * each, each, len(frames)) for cell in range(count)]
+    corners = (cells * pitch).astype(np.float64)
+    parts = tuple(
+        Part(name, (x, y, x + width, y + height))
+        for name, (x, y) in zip(names, corners.tolist(), strict=True)
+    )
     return replace(
         pixels,
-        picture=Picture.of(sheet),
-        names=tuple(_name(owner * each, each, len(frames)) for owner in owners),
-        corners=(cells * pitch)[owners].astype(np.float64),
+        picture=replace(Picture.of(sheet), parts=parts),
+        names=tuple(names[owner] for owner in owners),
+        owners=tuple(owners),
+        corners=corners[owners],
         size=(width, height),
         name="video",
     )

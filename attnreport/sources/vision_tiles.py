@@ -10,6 +10,7 @@ straight has no boxes. Knows no model family.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from attnreport.picture_file import Opened
+from attnreport.picture import Part
 from attnreport.pixels import Pixels, box_grid
 from attnreport.sources.vision_boxes import (
     STEPS,
@@ -32,6 +34,7 @@ from attnreport.sources.vision_boxes import (
 )
 
 _WHOLE = 0.98
+_TILES = "tiles"
 _OUTSIDE = (-2.0, -2.0, -1.0, -1.0)
 
 
@@ -70,12 +73,18 @@ def _tiles(make: Make, opened: Opened, shape: tuple[int, ...]) -> Pixels:
     tiles = arrived.reshape(-1, *shape[-3:]).double().numpy()  # (tile, channel, y, x)
     regions = [_region(tile, opened.image.size) for tile in tiles]
     boxes = np.stack([box_grid(region, *shape[-2:]) for region in regions])
-    parts = np.arange(len(tiles)).reshape(-1, 1, 1, 1)
+    names = _names(regions, opened.image.size)
+    levels = [_TILES if name.startswith("tile ") else name for name in names]
+    distinct = sorted(set(levels), key=lambda level: (level != _TILES, levels.index(level)))
+    several = len(distinct) > 1
+    width, height = opened.image.size
+    parts = tuple(Part(level, (0, 0, width, height)) for level in distinct)
     return Pixels(
-        opened.picture,
+        replace(opened.picture, parts=parts) if several else opened.picture,
         boxes[:, None],  # (tile, channel, y, x, 4)
-        parts,
-        _names(regions, opened.image.size),
+        np.arange(len(tiles)).reshape(-1, 1, 1, 1),
+        names,
+        tuple(map(distinct.index, levels)) if several else (),
     )
 
 

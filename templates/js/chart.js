@@ -58,7 +58,7 @@ function refusingLoader() {
     throw new Error(`this page loads nothing, it was asked for ${String(url).slice(0, 80)}`);
   };
   const sanitize = async (/** @type {string} */ url) =>
-    /^data:image\/(png|jpeg);base64,/.test(url) ? { href: url } : refuse(url);
+    /^data:image\/(png|jpeg|svg\+xml);base64,/.test(url) ? { href: url } : refuse(url);
   return { load: refuse, http: refuse, file: refuse, sanitize };
 }
 

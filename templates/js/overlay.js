@@ -6,6 +6,7 @@ import { drawn, mountChart, painted, pointIn } from "./chart.js";
 import { Colourbar } from "./colourbar.js";
 import { element, filled, made, picker } from "./dom.js";
 import { layerAt } from "./maps.js";
+import { ALL, beside, chosenPart, cropped, partsHeld, placesIn, showParts, sumsOf } from "./parts.js";
 import { alphasOf, contourLines, mapPicture, placed, patchRects, cornersOf } from "./overlaymarks.js";
 import { overlayWords, sharesOf } from "./overlaywords.js";
 import { laidOut, ticksOf } from "./panels.js";
@@ -20,7 +21,8 @@ import { neighbour } from "./stepping.js";
 /** @typedef {import("./boxes.js").Grid} Grid */
 /** @typedef {import("./smoothing.js").Side} Side */
 /** @typedef {import("./panels.js").Layout} Layout */
-/** @typedef {{picture: number, boxes: (Box | null)[]}} Places */
+/** @typedef {import("./parts.js").Places} Places */
+/** @typedef {import("./parts.js").Written} Written */
 /** @typedef {import("./overlaymarks.js").Laid} Laid */
 
 const HEIGHT = { over: 560, contours: 560, beside: 560, heads: 960 };
@@ -45,6 +47,8 @@ export class Overlay {
     this.places = { queries: null, keys: null };
     /** @type {Side} the side that is drawn; one position of the other is chosen */
     this.shown = "keys";
+    /** which part of the picture is shown */
+    this.part = ALL;
     /** @type {Grid | null} */
     this.grid = null;
     /** @type {Layout} */
@@ -70,11 +74,14 @@ export class Overlay {
   async show(scene) {
     this.scene = scene;
     for (const name of CONTROLS) picker(`${name}-select`).value = scene.state[name];
-    this.places = { queries: this.placesOf(scene, "queries"), keys: this.placesOf(scene, "keys") };
     const wanted = scene.state.look === "from" ? "queries" : "keys";
-    this.shown = this.places[wanted] ? wanted : other(wanted);
+    this.shown = this.written(wanted) ? wanted : other(wanted);
+    const written = this.written(this.shown);
+    this.part = written ? chosenPart(written, scene.state.part) : ALL;
+    this.places = { queries: this.placesOf("queries"), keys: this.placesOf("keys") };
     const places = this.places[this.shown];
     this.chart.hidden = !places;
+    element("overlay-parts").hidden = !places;
     element("overlay-scale").hidden = !places || scene.state.mode === "contours";
     this.showNames();
     if (!places) {
@@ -85,15 +92,32 @@ export class Overlay {
       return;
     }
     this.grid = gridOf(places.boxes);
-    const url = this.lay(this.report.pictures[places.picture], scene);
+    const url = this.lay(this.pictureOf(places), scene);
     this.map(scene.state.query, scene.state.key);
     await drawn(this.chart, this.view, url);
     if (this.mapUrl) await painted(this.chart, this.mapUrl);
     if (scene.state.mode !== "contours") await this.showScale();
   }
 
+  /** The picture that is shown, or the part of it. @param {Places} places */
+  pictureOf(places) {
+    const picture = this.report.pictures[places.picture];
+    const url = picture.url ?? stillPicture();
+    const [x0, y0, x1, y1] = this.regionIn(places.picture);
+    const [width, height] = [x1 - x0, y1 - y0];
+    if (width === picture.width && height === picture.height) return { ...picture, url };
+    return { width, height, url: cropped(url, picture, [x0, y0, x1, y1]) };
+  }
+
+  /** Where the shown part lies in a picture. @param {number} index of the picture @returns {Box} */
+  regionIn(index) {
+    const { width, height, parts } = this.report.pictures[index];
+    return this.part === ALL || !parts ? [0, 0, width, height] : parts[this.part].box;
+  }
+
   /** Put the picture into the chart, once or several times; return its URL.
-   * @param {ReportDocument["pictures"][number]} picture @param {Scene} scene */
+   * @param {{url: string, width: number, height: number, scales?: import("./panels.js").Scale[]}} picture
+   * @param {Scene} scene */
   lay(picture, { state, bases, ink }) {
     const count = state.mode === "heads" ? bases.length : state.mode === "beside" ? 2 : 1;
     const room = {
@@ -115,7 +139,7 @@ export class Overlay {
         .signal(`${side}Ticks`, ticks[side].map(({ value }) => value))
         .signal(`${side}Labels`, ticks[side].map(({ label }) => label));
     }
-    const url = picture.url ?? stillPicture();
+    const { url } = picture;
     const sides = { x0: 0, x1: picture.width, y0: 0, y1: picture.height };
     this.view
       .signal("across", across)
@@ -181,7 +205,7 @@ export class Overlay {
   titles() {
     const { state, numbers, axes, map } = /** @type {Scene} */ (this.scene);
     if (state.mode !== "heads" || map) return [];
-    const boxes = this.places[this.shown]?.boxes ?? [];
+    const boxes = this.places[this.shown]?.all ?? [];
     return this.laid.map(({ panel, values }, nth) => {
       const { picture } = sharesOf(values, axes[this.shown], boxes);
       const share = this.shown === "keys" ? ` (${(picture * 100).toFixed(0)} %)` : "";
@@ -247,18 +271,36 @@ export class Overlay {
     return side === "queries" ? [index, opposite] : [opposite, index];
   }
 
-  /** @param {Scene} scene @param {Side} side @returns {Places | null} */
-  placesOf(scene, side) {
-    const places = this.report.places[layerAt(this.report, scene.state.layer)[side]];
+  /** @param {Side} side @returns {Written | null} */
+  written(side) {
+    const { state, axes } = /** @type {Scene} */ (this.scene);
+    const written = this.report.places[layerAt(this.report, state.layer)[side]];
     // Tokens that became words are other positions than the boxes are of.
-    return places && places.boxes.length === scene.axes[side].labels.length ? places : null;
+    return written && written.boxes.length === axes[side].labels.length ? written : null;
+  }
+
+  /** @param {Side} side @returns {Places | null} */
+  placesOf(side) {
+    const written = this.written(side);
+    if (!written) return null;
+    const same = written.picture === this.written(this.shown)?.picture;
+    return placesIn(written, same ? this.part : ALL, same ? this.regionIn(written.picture) : [0, 0, 0, 0]);
+  }
+
+  /** What a key chooses beside a position: comma and full stop lead from part to part.
+   * @param {string} pressed @returns {Partial<import("./state.js").State> | null} */
+  turned(pressed) {
+    const written = this.scene && this.written(this.shown);
+    const by = { ",": -1, ".": 1 }[pressed];
+    if (!written || !by || partsHeld(written).length < 2) return null;
+    return { part: beside(partsHeld(written), this.part, by) };
   }
 
   /** Positions that choose and have no place in the picture stand above it. */
   showNames() {
     const { axes } = /** @type {Scene} */ (this.scene);
     const side = other(this.shown);
-    const boxes = this.places[side]?.boxes;
+    const boxes = this.places[side]?.all;
     const nodes = axes[side].labels.flatMap((label, index) => {
       if (boxes?.[index]) return [];
       const node = made("span", label, "token added");
@@ -283,11 +325,14 @@ export class Overlay {
   describe(chosen, values) {
     const { axes, state, map, title } = /** @type {Scene} */ (this.scene);
     const side = other(this.shown);
-    const boxes = this.places[this.shown]?.boxes ?? [];
+    const { boxes, all } = /** @type {Places} */ (this.places[this.shown]);
+    const shares = sharesOf(values, axes[this.shown], all);
+    const part = this.showParts(values, shares);
     element("overlay-words").textContent = overlayWords({
       shown: this.shown,
       name: chosen === null ? null : axes[side].labels[chosen],
-      shares: sharesOf(values, axes[this.shown], boxes),
+      shares,
+      part,
       withText: axes[this.shown].text !== null,
       heads: state.heads.length,
       map: map ? title : "",
@@ -302,10 +347,29 @@ export class Overlay {
     });
   }
 
+  /** The buttons of all parts, with what falls on each; returns the same of the shown one.
+   * @param {Float32Array} values @param {import("./overlaywords.js").Shares} shares */
+  showParts(values, { picture, special, text }) {
+    const written = /** @type {Written} */ (this.written(this.shown));
+    const { parts = [] } = this.report.pictures[written.picture];
+    const sums = sumsOf(values, written);
+    const onPicture = picture / (this.shown === "keys" ? 1 : picture + special + text || 1);
+    const inParts = [...sums.values()].reduce((total, sum) => total + sum, 0) || 1;
+    const share = (/** @type {number} */ part) =>
+      onPicture * (part === ALL ? 1 : (sums.get(part) ?? 0) / inParts);
+    const words = (/** @type {number} */ part) => {
+      const name = part === ALL ? "all" : parts[part].name;
+      return this.scene?.map ? name : `${name} · ${(share(part) * 100).toFixed(1)} %`;
+    };
+    element("overlay-parts").hidden = partsHeld(written).length < 2;
+    showParts(element("part-buttons"), partsHeld(written), this.part, words);
+    return this.part === ALL ? null : { name: parts[this.part].name, share: share(this.part) };
+  }
+
   /** What is shown as rows of a table: every position of the drawn side, its box, its weights. */
   table() {
     const { axes, numbers, state } = /** @type {Scene} */ (this.scene);
-    const boxes = this.places[this.shown]?.boxes ?? [];
+    const boxes = this.places[this.shown]?.all ?? [];
     const columns =
       state.mode === "heads" ? numbers.heads.map((head) => `head ${head}`) : ["weight"];
     return {
@@ -348,6 +412,10 @@ export function listenToOverlay(page) {
     const select = picker(`${name}-select`);
     select.addEventListener("change", () => page.go({ [name]: select.value, ...allHeads(page, select.value) }));
   }
+  element("overlay-parts").addEventListener("click", (event) => {
+    const { part } = /** @type {HTMLElement} */ (event.target).dataset;
+    if (part !== undefined) page.go({ part: Number(part) });
+  });
   element("overlay-tab").hidden = !page.report.pictures.length;
 }
 

@@ -7,11 +7,12 @@ import { weightText } from "./codes.js";
 /** @typedef {import("./boxes.js").Box} Box */
 /** @typedef {{picture: number, special: number, text: number}} Shares sums of weights */
 /** @typedef {{
- *   shown: "queries" | "keys", name: string | null, shares: Shares, withText: boolean, heads: number,
+ *   shown: "queries" | "keys", name: string | null, shares: Shares,
+ *   part: {name: string, share: number} | null, withText: boolean, heads: number,
  *   map: string, largest: number, top: number, mode: string, smooth: boolean, even: boolean,
  *   rounded: boolean, mixed: boolean, seen: string[],
  * }} Told `map` is the title of what is drawn where that is no head; `seen` is what the picture, a
- *   box of it, and several of them are called */
+ *   box of it, and several of them are called, `part` which part of it is drawn, null for all of it */
 
 /** The shares of weight that contour lines go around, widest line first. */
 export const CONTOURS = [
@@ -40,33 +41,46 @@ export function overlayWords(told) {
 }
 
 /** @param {Told} told */
-function attentionWords({ shown, name, shares, withText, heads, map, rounded, seen }) {
+function attentionWords({ shown, name, shares, part: drawn, withText, heads, map, rounded, seen }) {
   const [whole, part, several] = seen;
   const over = heads > 1 ? ` (mean of ${heads} heads)` : "";
   if (shown === "queries" && name === null) return ["Choose a key to see who looks at it."];
-  if (map) return [`${map}, ${name === null ? "mean over all queries" : `“${name}”`}.`];
+  if (map) {
+    const where = drawn ? `, shown on ${drawn.name}` : "";
+    return [`${map}, ${name === null ? "mean over all queries" : `“${name}”`}${where}.`];
+  }
+  const here = drawn ? [`Shown here is ${drawn.name}, with ${about(rounded)}${percent(drawn.share)}.`] : [];
   if (shown === "queries") {
     const all = shares.picture + shares.special + shares.text || 1;
     const parts = wordsForShares(shares, withText, all, rounded);
     return [
       `Who looks at “${name}”: each ${part} shows how much of its own attention goes there.`,
       `Of all that comes there${over}, ${parts(`from ${several}`, "from special positions", "from text")}.`,
+      ...here,
     ];
   }
   const parts = wordsForShares(shares, withText, 1, rounded);
   const words = parts(`falls on the ${whole}`, "on special positions", "on text");
-  return name === null
-    ? [`Mean over all queries${over}: ${words}.`]
-    : [`Of what “${name}” looks at${over}, ${words}.`];
+  const all = name === null ? `Mean over all queries${over}: ${words}.` : `Of what “${name}” looks at${over}, ${words}.`;
+  return [all, ...here];
 }
 
 /** @param {Shares} shares @param {boolean} withText @param {number} all @param {boolean} rounded */
 function wordsForShares({ picture, special, text }, withText, all, rounded) {
-  const about = rounded ? "about " : "";
-  const share = (/** @type {number} */ sum) => `${about}${((sum / all) * 100).toFixed(1)} %`;
+  const share = (/** @type {number} */ sum) => `${about(rounded)}${percent(sum / all)}`;
   return (/** @type {string} */ there, /** @type {string} */ elsewhere, /** @type {string} */ words) =>
     `${share(picture)} ${there}, ${share(special)} ${elsewhere}` +
     (withText ? ` and ${share(text)} ${words}` : "");
+}
+
+/** @param {boolean} rounded */
+function about(rounded) {
+  return rounded ? "about " : "";
+}
+
+/** @param {number} share */
+function percent(share) {
+  return `${(share * 100).toFixed(1)} %`;
 }
 
 /** @param {Told} told */

@@ -16,10 +16,11 @@ import { Weights } from "./weights.js";
 /** @typedef {{show: (scene: Scene) => Promise<void>,
  *   mark: (query: number | null, key: number | null) => Promise<void>,
  *   cellAt: (event: MouseEvent) => [number | null, number | null] | null,
+ *   turned?: (press: string) => Partial<State> | null,
  *   walked?: (press: string, extending: boolean) => [number | null, number | null] | null,
  *   extended?: (cell: [number | null, number | null], upTo: boolean) => Partial<State>,
  *   table?: () => {columns: string[], rows: {label: string, values: (number | null)[]}[]}}} View
- *   `walked` says where an arrow key leads, where that is not from cell to cell; `extended` what is
+ *   `turned` says what else a key chooses, `walked` where an arrow key leads, where that is not from cell to cell; `extended` what is
  *   chosen when one more is added, `table` what its CSV holds, where that is not the matrix */
 
 export class Page {

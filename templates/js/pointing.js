@@ -69,6 +69,12 @@ function onKey(page, event, view) {
     page.pin(null, null);
     return;
   }
+  const turned = view?.turned?.(event.key);
+  if (turned) {
+    event.preventDefault();
+    page.go(turned);
+    return;
+  }
   if (view?.walked) {
     const cell = view.walked(event.key, event.shiftKey);
     if (!cell) return;

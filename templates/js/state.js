@@ -12,9 +12,10 @@ import { RANGES, SCALES } from "./scale.js";
  *   sinks: "shown" | "hidden", rescale: "off" | "on", unit: "tokens" | "words",
  *   order: "position" | "weight", rowOrder: "position" | "focus",
  *   look: "to" | "from", graph: "sides" | "arcs", mode: "over" | "contours" | "beside" | "heads",
- *   full: "largest" | "fixed", patches: "exact" | "smooth", opacity: number, edges: number,
+ *   full: "largest" | "fixed", patches: "exact" | "smooth", part: number | null, opacity: number, edges: number,
  *   least: number, query: number | null, key: number | null, more: number[], rows: Window, columns: Window,
  *   hideQueries: number[], hideKeys: number[]}} State
+ * `part` is the part of the picture that is shown, -1 for all, null for the one that comes first;
  * `more` are positions chosen beside the query, or beside the key where there is no query; `least` is
  * the place on the √ scale, in hundredths, of the smallest weight that becomes a line; `atLeast` how
  * far up its measure, in hundredths, a head must reach to stay in the overview */
@@ -45,6 +46,7 @@ const FIELDS = {
   mode: choice(["over", "contours", "beside", "heads"]),
   full: choice(["largest", "fixed"]),
   patches: choice(["exact", "smooth"]),
+  part: { read: readPart, write: (part) => (part < 0 ? "all" : String(part)), plain: null },
   opacity: { read: (text) => wholeBelow(text, 101), plain: 80 },
   edges: { read: (text) => EDGES.find((count) => String(count) === text), plain: 100 },
   least: { read: (text) => wholeBelow(text, 101), plain: 0 },
@@ -129,6 +131,11 @@ function within(heads, shape) {
   const kept = heads.filter((head) => head < shape.heads);
   if (!kept.length) return [0];
   return shape.single ? kept.slice(0, 1) : kept;
+}
+
+/** @param {string} text */
+function readPart(text) {
+  return text === "all" ? -1 : wholeBelow(text, 1000);
 }
 
 /** @param {[number, number]} bounds */

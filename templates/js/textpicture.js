@@ -1,12 +1,10 @@
 // @ts-check
 // The text view as a picture: where the browser laid its tokens, written down as SVG. Has the methods
 // of a Vega view that whoever takes pictures out asks for.
-import { base64OfBytes } from "./bytes.js";
+import { shape, svgText, svgUrl } from "./svg.js";
 
 /** @typedef {{text: string, fill: string}} Run what one element shows of a line */
 /** @typedef {{runs: Run[], box: DOMRect, node: HTMLElement}} Segment one stretch of a line */
-
-const SVG = "http://www.w3.org/2000/svg";
 
 /** A text that can be taken out. */
 export class TextPicture {
@@ -26,15 +24,14 @@ export class TextPicture {
   async runAsync() {}
 
   async toSVG() {
-    return new XMLSerializer().serializeToString(this.drawn());
+    return svgText(this.drawn());
   }
 
   /** @param {number} scale pixels for one @returns {Promise<HTMLCanvasElement>} */
   async toCanvas(scale) {
     const { width, height } = this.element.getBoundingClientRect();
-    const bytes = new TextEncoder().encode(await this.toSVG());
     const image = new Image();
-    image.src = `data:image/svg+xml;base64,${base64OfBytes(bytes)}`;
+    image.src = svgUrl(this.drawn());
     await image.decode();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
@@ -145,15 +142,4 @@ function ascent(font) {
   context.font = font;
   const { fontBoundingBoxAscent: above, fontBoundingBoxDescent: below } = context.measureText("x");
   return above / (above + below);
-}
-
-/** @param {string} name @param {Record<string, string | number>} attributes */
-function shape(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) {
-    const text = typeof value === "number" ? String(Math.round(value * 100) / 100) : value;
-    if (key === "xml:space") node.setAttributeNS("http://www.w3.org/XML/1998/namespace", key, text);
-    else node.setAttribute(key, text);
-  }
-  return node;
 }

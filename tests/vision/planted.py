@@ -119,7 +119,9 @@ def check_page(page_of, found):
         plain = None
         for layer, each in same:
             size = each.size
-            show_layer(page, layer, query=0)
+            part = each.axis.positions[each.place].part
+            layered = each.axis.picture.layered
+            show_layer(page, layer, f"&part={part}" if layered else "")
             plain = uncovered(page) if plain is None else plain
             x, y = covered_at(page, size, plain)
             message = each.name, size, (x, y), each.spot
@@ -143,9 +145,9 @@ _SETTLED = """async (hash) => {
 }"""
 
 
-def show_layer(page, layer, query):
+def show_layer(page, layer, more=""):
     """Go to another layer by the address, as a shared link does, and wait until it stands still."""
-    page.evaluate(_SETTLED, f"view=overlay&layer={layer}&query={query}")
+    page.evaluate(_SETTLED, f"view=overlay&layer={layer}&query=0{more}")
 
 
 def slide(page, opacity):

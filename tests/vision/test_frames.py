@@ -73,6 +73,10 @@ def test_a_video_that_stands_still_has_its_patches_in_every_frame(run_of, name, 
     assert len(boxed(axis)) == len(axis) - before == 72
     assert axis.labels[before] == "frame 1 row 0 column 0"
     assert axis.labels[-1] == "frame 3 row 5 column 5"
+    assert [axis.picture.parts[axis.positions[at].part].name for at in (before, -1)] == [
+        "frame 1",
+        "frame 3",
+    ]
     place = before + 21
     image, spot = lit(textured(size), axis.positions[place].box)
     bright = run_of(name, image)
@@ -99,6 +103,15 @@ def test_what_shines_in_one_frame_is_covered_in_that_frame(run_of, page_of, name
         assert axis.name == "video"
         assert axis.labels[BEFORE[name]] == "frames 1–2 row 0 column 0"
         assert axis.labels[-1] == "frames 3–4 row 5 column 5"
+        assert [part.name for part in axis.picture.parts] == ["frames 1–2", "frames 3–4"]
+        first, second = (part.box for part in axis.picture.parts)
+        assert (first[0], first[1]) == (0, 0) and second[2:] != first[2:]
+        for position in (each for each in axis if each.box):
+            (x0, y0, x1, y1), (left, top, right, bottom) = (
+                position.box,
+                axis.picture.parts[position.part].box,
+            )
+            assert left <= x0 < x1 <= right and top <= y0 < y1 <= bottom
         place = BEFORE[name] + 36 + 21
         # Where it lies in a frame, a picture that stands still tells.
         still = run_of(name, textured(size)).attentions[0].queries.positions[place].box

@@ -236,6 +236,27 @@ def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, 
     assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2
 
 
+# What takes a picture in several: tiles, and the whole once more.
+LAYERED = ("internvl", "idefics3", "llava_next")
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_tiles_and_the_whole_are_parts_in_every_layer(saved, tmp_path, name):
+    textured((203, 77)).save(tmp_path / "in.png")
+    run = build_run(Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat"))
+    for axis in {each.keys for each in run.attentions if boxed(each.keys)}:
+        names = [part.name for part in axis.picture.parts]
+        assert names == (["tiles", "whole picture"] if name in LAYERED else [])
+        for position in axis:
+            wanted = next(
+                (n for n in names if position.label.startswith(n.removesuffix("s"))), None
+            )
+            named = None if position.part is None else names[position.part]
+            assert named == (wanted if position.box else None), position
+    if name in LAYERED:
+        assert {position.part for position in run.attentions[-1].keys} == {None, 0, 1}
+
+
 # Where each model's tower keeps its layers.
 TILED = {"internvl": "vision_tower", "idefics3": "vision_model"}
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnreport.picture_file import Opened
 from attnreport.picture import Part
+from attnreport.picture_file import Opened
 from attnreport.pixels import Pixels, box_grid
 from attnreport.sources.vision_boxes import (
     STEPS,

@@ -3,7 +3,7 @@
 import { listenToControls } from "./controls.js";
 import { element } from "./dom.js";
 import { linksFold, showLinks } from "./links.js";
-import { listenToOverlay } from "./overlay.js";
+import { listenToOverlay } from "./overlaycontrols.js";
 import { Page } from "./page.js";
 import { listenToOverview, listenToView } from "./pointing.js";
 import { listenToTaking } from "./taking.js";

@@ -6,6 +6,7 @@ import { drawn, mountChart, painted, pointIn } from "./chart.js";
 import { Colourbar } from "./colourbar.js";
 import { element, filled, made, picker } from "./dom.js";
 import { layerAt } from "./maps.js";
+import { CONTROLS } from "./overlaycontrols.js";
 import { ALL, beside, chosenPart, cropped, partsHeld, placesIn, showParts, sumsOf } from "./parts.js";
 import { alphasOf, contourLines, mapPicture, placed, patchRects, cornersOf } from "./overlaymarks.js";
 import { overlayWords, sharesOf } from "./overlaywords.js";
@@ -29,7 +30,6 @@ const HEIGHT = { over: 560, contours: 560, beside: 560, heads: 960 };
 const AXIS_LABELS = 60;
 /** On less than this, side by side is one below the other. */
 const WIDE = 360;
-const CONTROLS = /** @type {const} */ (["look", "mode", "full", "patches"]);
 
 /** Draw a scene over the picture that its positions have boxes in. */
 export class Overlay {
@@ -401,28 +401,4 @@ function largestPatch(values, boxes) {
 /** @param {Side} side @returns {Side} */
 function other(side) {
   return side === "keys" ? "queries" : "keys";
-}
-
-/** @param {import("./page.js").Page} page */
-export function listenToOverlay(page) {
-  const opacity = /** @type {HTMLInputElement} */ (element("opacity"));
-  opacity.value = String(page.state.opacity);
-  opacity.addEventListener("input", () => page.go({ opacity: Number(opacity.value) }));
-  for (const name of CONTROLS) {
-    const select = picker(`${name}-select`);
-    select.addEventListener("change", () => page.go({ [name]: select.value, ...allHeads(page, select.value) }));
-  }
-  element("overlay-parts").addEventListener("click", (event) => {
-    const { part } = /** @type {HTMLElement} */ (event.target).dataset;
-    if (part !== undefined) page.go({ part: Number(part) });
-  });
-  element("overlay-tab").hidden = !page.report.pictures.length;
-}
-
-/** With "each head" chosen where there is one head, all heads of the layer are meant.
- * @param {import("./page.js").Page} page @param {string} chosen */
-function allHeads(page, chosen) {
-  const { heads, layer } = page.state;
-  if (chosen !== "heads" || heads.length > 1) return {};
-  return { heads: Array.from({ length: page.shapes[layer].heads }, (_, head) => head) };
 }

@@ -7,7 +7,7 @@ import { Colourbar } from "./colourbar.js";
 import { element, filled, made, picker } from "./dom.js";
 import { layerAt } from "./maps.js";
 import { CONTROLS } from "./overlaycontrols.js";
-import { ALL, beside, chosenPart, cropped, partsHeld, placesIn, showParts, sumsOf } from "./parts.js";
+import { ALL, beside, chosenPart, partsHeld, placesIn, showParts, shownOf, sumsOf } from "./parts.js";
 import { alphasOf, contourLines, mapPicture, placed, patchRects, cornersOf } from "./overlaymarks.js";
 import { overlayWords, sharesOf } from "./overlaywords.js";
 import { laidOut, ticksOf } from "./panels.js";
@@ -92,32 +92,16 @@ export class Overlay {
       return;
     }
     this.grid = gridOf(places.boxes);
-    const url = this.lay(this.pictureOf(places), scene);
+    const picture = this.report.pictures[places.picture];
+    const url = this.lay(shownOf({ ...picture, url: picture.url ?? stillPicture() }, this.part), scene);
     this.map(scene.state.query, scene.state.key);
     await drawn(this.chart, this.view, url);
     if (this.mapUrl) await painted(this.chart, this.mapUrl);
     if (scene.state.mode !== "contours") await this.showScale();
   }
 
-  /** The picture that is shown, or the part of it. @param {Places} places */
-  pictureOf(places) {
-    const picture = this.report.pictures[places.picture];
-    const url = picture.url ?? stillPicture();
-    const [x0, y0, x1, y1] = this.regionIn(places.picture);
-    const [width, height] = [x1 - x0, y1 - y0];
-    if (width === picture.width && height === picture.height) return { ...picture, url };
-    return { width, height, url: cropped(url, picture, [x0, y0, x1, y1]) };
-  }
-
-  /** Where the shown part lies in a picture. @param {number} index of the picture @returns {Box} */
-  regionIn(index) {
-    const { width, height, parts } = this.report.pictures[index];
-    return this.part === ALL || !parts ? [0, 0, width, height] : parts[this.part].box;
-  }
-
   /** Put the picture into the chart, once or several times; return its URL.
-   * @param {{url: string, width: number, height: number, scales?: import("./panels.js").Scale[]}} picture
-   * @param {Scene} scene */
+   * @param {import("./parts.js").Shown} picture @param {Scene} scene */
   lay(picture, { state, bases, ink }) {
     const count = state.mode === "heads" ? bases.length : state.mode === "beside" ? 2 : 1;
     const room = {
@@ -284,7 +268,7 @@ export class Overlay {
     const written = this.written(side);
     if (!written) return null;
     const same = written.picture === this.written(this.shown)?.picture;
-    return placesIn(written, same ? this.part : ALL, same ? this.regionIn(written.picture) : [0, 0, 0, 0]);
+    return placesIn(written, same ? this.part : ALL, this.report.pictures[written.picture]);
   }
 
   /** What a key chooses beside a position: comma and full stop lead from part to part.

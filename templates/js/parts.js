@@ -6,6 +6,8 @@ import { shape, svgUrl } from "./svg.js";
 
 /** @typedef {import("./boxes.js").Box} Box */
 /** @typedef {{name: string, box: Box}} Part */
+/** @typedef {{width: number, height: number, parts?: Part[]}} Picture */
+/** @typedef {{url: string, width: number, height: number, scales?: import("./panels.js").Scale[]}} Shown */
 /** @typedef {{picture: number, boxes: (Box | null)[], parts?: number[], first?: number}} Written what
  *   the document says of an axis: of which part each position is, -1 for none, and which part is shown
  *   first, -1 for all */
@@ -26,9 +28,15 @@ export function chosenPart(written, wanted) {
   return written.first ?? ALL;
 }
 
+/** Where a part lies in its picture. @param {Picture} picture @param {number} part @returns {Box} */
+function regionOf({ width, height, parts }, part) {
+  return part === ALL || !parts ? [0, 0, width, height] : parts[part].box;
+}
+
 /** The places of one part, counted from its upper left corner.
- * @param {Written} written @param {number} part @param {Box} region where it lies @returns {Places} */
-export function placesIn({ picture, boxes, parts }, part, [left, top]) {
+ * @param {Written} written @param {number} part @param {Picture} whole @returns {Places} */
+export function placesIn({ picture, boxes, parts }, part, whole) {
+  const [left, top] = regionOf(whole, part);
   const own = boxes.map((box, index) =>
     box && (part === ALL || parts?.[index] === part) ? fromCorner(box, left, top) : null,
   );
@@ -50,13 +58,16 @@ export function sumsOf(values, { parts = [] }) {
   return sums;
 }
 
-/** What lies in a box of a picture, as a picture of its own: an SVG that shows no more of it.
- * @param {string} url @param {{width: number, height: number}} picture @param {Box} box */
-export function cropped(url, { width, height }, [x0, y0, x1, y1]) {
+/** A picture, or the part of it: then an SVG that shows no more of it.
+ * @param {Shown & Picture} picture @param {number} part @returns {Shown} */
+export function shownOf(picture, part) {
+  const [x0, y0, x1, y1] = regionOf(picture, part);
+  const { url, width, height } = picture;
   const size = { width: x1 - x0, height: y1 - y0 };
+  if (size.width === width && size.height === height) return picture;
   const svg = shape("svg", { ...size, viewBox: [x0, y0, size.width, size.height].join(" ") });
   svg.append(shape("image", { href: url, width, height, preserveAspectRatio: "none" }));
-  return svgUrl(svg);
+  return { ...size, url: svgUrl(svg) };
 }
 
 /** The part before or after the shown one; all together come before the first.

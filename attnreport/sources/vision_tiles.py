@@ -76,15 +76,16 @@ def _tiles(make: Make, opened: Opened, shape: tuple[int, ...]) -> Pixels:
     names = _names(regions, opened.image.size)
     levels = [_TILES if name.startswith("tile ") else name for name in names]
     distinct = sorted(set(levels), key=lambda level: (level != _TILES, levels.index(level)))
-    several = len(distinct) > 1
-    width, height = opened.image.size
-    parts = tuple(Part(level, (0, 0, width, height)) for level in distinct)
+    picture, (width, height) = opened.picture, opened.image.size
+    if len(distinct) > 1:
+        parts = tuple(Part(level, (0, 0, width, height)) for level in distinct)
+        picture = replace(picture, parts=parts)
     return Pixels(
-        replace(opened.picture, parts=parts) if several else opened.picture,
+        picture,
         boxes[:, None],  # (tile, channel, y, x, 4)
         np.arange(len(tiles)).reshape(-1, 1, 1, 1),
         names,
-        tuple(map(distinct.index, levels)) if several else (),
+        tuple(map(distinct.index, levels)) if picture.parts else (),
     )
 
 

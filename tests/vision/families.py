@@ -49,6 +49,13 @@ def detr_processor():
     return hf.DetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128}, do_pad=True)
 
 
+def sam_processor():
+    """Resize the longer side, pad to a square below or to the right."""
+    return hf.SamImageProcessorPil(
+        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64},
+        mask_size={"longest_edge": 16}, mask_pad_size={"height": 16, "width": 16})  # fmt: skip
+
+
 def larger():
     """Resize to a square of 64."""
     return exact(64)
@@ -68,6 +75,14 @@ STAGES = {"hidden_sizes": [8, 8, 16, 16], "num_attention_heads": [1, 1, 2, 2], "
 SAM = {"image_size": 64, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 2,
        "num_attention_heads": 2, "mlp_dim": 16, "output_channels": 8, "window_size": 3,
        "global_attn_indexes": [1]}  # fmt: skip
+WHOLE_SAM = {
+    "vision_config": {**SAM, "num_pos_feats": 4},
+    "prompt_encoder_config": {"hidden_size": 8, "image_size": 64, "patch_size": 8,
+                              "mask_input_channels": 4},
+    "mask_decoder_config": {"hidden_size": 8, "mlp_dim": 16, "num_hidden_layers": 2,
+                            "num_attention_heads": 2, "iou_head_hidden_dim": 8,
+                            "iou_head_depth": 2},
+}  # fmt: skip
 LEVIT = {"image_size": 64, "hidden_sizes": [16] * 3, "num_attention_heads": [2] * 3,
          "depths": [1] * 3, "key_dim": [8] * 3}  # fmt: skip
 DPT = {"backbone_out_indices": [0, 1, 1, 1], "neck_hidden_sizes": [8] * 4}
@@ -100,6 +115,7 @@ FAMILIES = {
     "segformer": Family("Segformer", {**STAGES, "sr_ratios": [4, 2, 1, 1]}, larger, slack=0.5),
     "levit": Family("Levit", LEVIT, larger, slack=0.5),
     "sam": Family("SamVision", SAM, larger),
+    "sam_with_decoder": Family("Sam", WHOLE_SAM, sam_processor, sides=9, slack=0.6),
     "detr": Family("Detr", DETR, detr_processor, slack=0.5),
     "conditional_detr": Family("ConditionalDetr", DETR, detr_processor, slack=0.5),
 }  # fmt: skip

@@ -152,6 +152,14 @@ def test_on_the_page_each_family_is_covered_where_its_spot_is(lit_runs, page_of)
     check_page(page_of, [lit_runs(name, size)[2] for name in FAMILIES for size in SIZES.values()])
 
 
+def test_sams_mask_tokens_look_at_the_patches_of_its_tower(lit_runs):
+    """What is laid over the picture for the tower is so for the decoder: one axis."""
+    run = lit_runs("sam_with_decoder", SIZES["wide"])[0]
+    last = run.attentions[-1]
+    assert last.keys == run.attentions[1].keys and boxed(last.keys)
+    assert last.queries.labels == ("[iou_token 0]", *(f"[mask {nth}]" for nth in range(4)))
+
+
 def test_a_spot_anywhere_lies_in_the_box_of_what_it_changes(saved, tmp_path):
     """Here no box says where to light: the spot lies where it lies."""
     for name in FAMILIES:

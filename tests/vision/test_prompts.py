@@ -149,9 +149,74 @@ def gemma3():
     return hf.Gemma3ForConditionalGeneration(config), processor
 
 
+def smolvlm():
+    """Idefics' tiles and the whole, under SmolVLM's own names."""
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
+    config = hf.SmolVLMConfig(
+        vision_config={"model_type": "smolvlm_vision", **SMALL, "image_size": 48, "patch_size": 8},
+        text_config=TEXT, image_token_id=FIRST + 1, scale_factor=2, pad_token_id=0)  # fmt: skip
+    pictures = hf.SmolVLMImageProcessorPil(
+        size={"longest_edge": 96}, max_image_size={"longest_edge": 48})  # fmt: skip
+    names = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>")
+    processor = hf.SmolVLMProcessor(
+        pictures, tokenizer_of(*names, *tiles), hf.SmolVLMVideoProcessor(),
+        image_seq_len=9)  # fmt: skip
+    return hf.SmolVLMForConditionalGeneration(config), processor
+
+
+def qwen3_vl():
+    """Qwen's merged patches, put into later layers of the text once more."""
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 1, 1]}
+    config = hf.Qwen3VLConfig(
+        text_config={**TEXT, "model_type": "qwen3_vl_text", "head_dim": 8, "rope_parameters": rope},
+        vision_config={"depth": 2, "hidden_size": 16, "num_heads": 2, "patch_size": 8,
+                       "intermediate_size": 32, "out_hidden_size": 16,
+                       "num_position_embeddings": 36, "deepstack_visual_indexes": [0]},
+        vision_start_token_id=FIRST, vision_end_token_id=FIRST + 1,
+        image_token_id=FIRST + 2, video_token_id=FIRST + 3)  # fmt: skip
+    processor = hf.Qwen3VLProcessor(
+        hf.Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=256, max_pixels=4096),
+        tokenizer_of(*names), video_processor=hf.Qwen3VLVideoProcessor(patch_size=8))  # fmt: skip
+    return hf.Qwen3VLForConditionalGeneration(config), processor
+
+
+def llava_onevision():
+    """The whole, and SigLIP's tiles put together again with what is padding cut off."""
+    pinpoints = [[48, 96], [96, 48], [96, 96]]
+    config = hf.LlavaOnevisionConfig(
+        vision_config={"model_type": "siglip_vision_model", **SQUARE, "vision_use_head": False},
+        text_config={**TEXT, "model_type": "qwen2"}, image_token_index=FIRST,
+        image_grid_pinpoints=pinpoints)  # fmt: skip
+    named = {"image_token": "<image>", "video_token": "<video>"}
+    size = {"height": 48, "width": 48}
+    processor = hf.LlavaOnevisionProcessor(
+        hf.LlavaOnevisionImageProcessorPil(size=size, image_grid_pinpoints=pinpoints),
+        tokenizer_of(*named.values(), **named), hf.LlavaOnevisionVideoProcessor(size=size),
+        num_image_tokens=36, vision_feature_select_strategy="full")  # fmt: skip
+    return hf.LlavaOnevisionForConditionalGeneration(config), processor
+
+
+def idefics2():
+    """Patches are summed up in four latents, and only these are in the prompt."""
+    config = hf.Idefics2Config(
+        vision_config={"model_type": "idefics2_vision", **SMALL, "image_size": 48, "patch_size": 8},
+        perceiver_config={"hidden_size": 16, "resampler_n_latents": 4, "resampler_depth": 1,
+                          "resampler_n_heads": 2, "resampler_head_dim": 8,
+                          "num_key_value_heads": 1},
+        text_config={**TEXT, "model_type": "mistral"}, image_token_id=FIRST + 1)  # fmt: skip
+    names = ("<fake_token_around_image>", "<image>", "<end_of_utterance>")
+    processor = hf.Idefics2Processor(
+        hf.Idefics2ImageProcessorPil(size={"shortest_edge": 24, "longest_edge": 48}),
+        tokenizer_of(*names), image_seq_len=4)  # fmt: skip
+    return hf.Idefics2ForConditionalGeneration(config), processor
+
+
 PROMPTS = {"llava": llava, "paligemma": paligemma, "qwen2_vl": qwen2_vl, "internvl": internvl,
            "idefics3": idefics3, "qwen2_5_vl": qwen2_5_vl, "llava_next": llava_next,
-           "gemma3": gemma3}  # fmt: skip
+           "gemma3": gemma3, "smolvlm": smolvlm, "qwen3_vl": qwen3_vl,
+           "llava_onevision": llava_onevision}  # fmt: skip
+MODELS = {**PROMPTS, "idefics2": idefics2}
 
 # What transformers' PaliGemma processor does with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -165,7 +230,7 @@ def saved(tmp_path_factory):
     def save(name):
         if name not in folders:
             torch.manual_seed(0)
-            model, processor = PROMPTS[name]()
+            model, processor = MODELS[name]()
             folders[name] = str(tmp_path_factory.mktemp(name))
             draw(model).eval().save_pretrained(folders[name])
             processor.save_pretrained(folders[name])
@@ -236,8 +301,30 @@ def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, 
     assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2
 
 
+def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, page_of):
+    """Idefics2: the prompt holds latents, which have no place; what looks at patches, they do."""
+    found = []
+    for size in SIZES.values():
+        request = Request(saved("idefics2"), str(tmp_path / "in.png"), prompt="a cat sat")
+        textured(size).save(tmp_path / "in.png")
+        dark = build_run(request)
+        resampler = next(each for each in dark.attentions if "resampler" in each.name)
+        assert resampler.queries.labels == tuple(f"[latents {nth}]" for nth in range(4))
+        assert not boxed(dark.attentions[-1].keys)
+        assert dark.attentions[-1].keys.labels[1:5] == resampler.queries.labels
+        places = boxed(resampler.keys)
+        box = resampler.keys.positions[places[round(0.6 * len(places))]].box
+        image, spot = lit(textured(size), box)
+        image.save(tmp_path / "in.png")
+        score = changes(resampler, build_run(request).attentions[resampler.layer])[1]
+        place = max(places, key=lambda each, score=score: score[each])
+        assert holds(resampler.keys.positions[place].box, spot, 0.02), size
+        found.append(Lit("idefics2", resampler.keys, place, spot))
+    check_page(page_of, found)
+
+
 # What takes a picture in several: tiles, and the whole once more.
-LAYERED = ("internvl", "idefics3", "llava_next")
+LAYERED = ("internvl", "idefics3", "llava_next", "smolvlm", "llava_onevision")
 
 
 @pytest.mark.parametrize("name", PROMPTS)

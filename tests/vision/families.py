@@ -76,10 +76,10 @@ SAM = {"image_size": 64, "patch_size": 8, "hidden_size": 16, "num_hidden_layers"
        "num_attention_heads": 2, "mlp_dim": 16, "output_channels": 8, "window_size": 3,
        "global_attn_indexes": [1]}  # fmt: skip
 WHOLE_SAM = {
-    "vision_config": {**SAM, "num_pos_feats": 4},
-    "prompt_encoder_config": {"hidden_size": 8, "image_size": 64, "patch_size": 8,
+    "vision_config": {**SAM, "num_pos_feats": 8, "output_channels": 16},
+    "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "patch_size": 8,
                               "mask_input_channels": 4},
-    "mask_decoder_config": {"hidden_size": 8, "mlp_dim": 16, "num_hidden_layers": 2,
+    "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 16, "num_hidden_layers": 2,
                             "num_attention_heads": 2, "iou_head_hidden_dim": 8,
                             "iou_head_depth": 2},
 }  # fmt: skip

@@ -122,6 +122,7 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
             sink=sink,
             gradient=None,
             value_norms=None,
+            points=None,
             head_numbers=(chosen.head,),
         ),
         chosen.head,

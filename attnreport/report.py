@@ -86,6 +86,11 @@ class Report:
 
 def _first_shown(run: Run) -> int:
     pictured = [attention for attention in run.attentions if attention.keys.pictured]
-    cross = [each for each in pictured or run.attentions if each.kind == "cross"]
+    two = ("cross", "deformable")
+    cross = [
+        each
+        for each in pictured or run.attentions
+        if each.kind in two and each.queries != each.keys
+    ]
     last = cross or pictured
     return last[-1].layer if last else run.attentions[0].layer

@@ -21,13 +21,14 @@ from attnreport.axis import Axis
 from attnreport.errors import InvalidInput, InvalidRun
 from attnreport.files import replace_file
 from attnreport.numbers import in_words
+from attnreport.points import Points
 from attnreport.reduced import Reduced
 from attnreport.valuenorms import ValueNorms
 
 if TYPE_CHECKING:
     from attnreport.measures import Measured
 
-Kind = Literal["self", "cross", "channels"]
+Kind = Literal["self", "cross", "channels", "deformable"]
 Weights = NDArray[np.float32]
 Taken = NDArray[np.float64]
 
@@ -53,7 +54,8 @@ class Attention:
         layer: number in the order of execution, counted from 0 over the whole run: what a
             selection left out is counted too.
         kind: ``"self"`` if queries and keys come from the same sequence, ``"channels"`` if they are
-            no positions but the channels of each head, else ``"cross"``.
+            no positions but the channels of each head, ``"deformable"`` if each query looks at
+            points between the keys, the cells of feature maps, else ``"cross"``.
         queries: what the rows stand for.
         keys: what the columns stand for.
         dtype: precision the layer computed in, e.g. ``"float32"``, ``"bfloat16"``.
@@ -69,6 +71,8 @@ class Attention:
             the ledger says why it is not known.
         head_numbers: the number that each of ``weights`` has among the heads of its layer; 0, 1, …
             unless a selection left some out.
+        points: of deformable attention where it really looks; each of ``weights`` is what its
+            points, sampled bilinearly, take from that cell.
     """
 
     weights: Weights
@@ -85,6 +89,7 @@ class Attention:
     gradient: Weights | None = None
     value_norms: ValueNorms | None = None
     head_numbers: tuple[int, ...] = ()
+    points: Points | None = None
 
     def __post_init__(self) -> None:
         if not self.head_numbers:
@@ -123,6 +128,8 @@ class Attention:
             raise InvalidRun(
                 f"{where}: expected a sink of shape {(heads, queries)}, got {self.sink.shape}"
             )
+        if self.points is not None and self.reduced is None:
+            self.points.check(where, self.weights.shape)
         self._check_gradient(where)
         self._check_norms(where)
         self._check_range(where)

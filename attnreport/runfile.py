@@ -20,22 +20,24 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
+from attnreport.points import Points
 from attnreport.reduced import Reduced
 from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken
 from attnreport.valuenorms import ValueNorms
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with
 # the model. 4: values may be weighed with their residual, a kind is "channels", and a picture may
-# be of a sound. 5: layers and heads have numbers of their own, where some were left out. The
-# earlier ones are read as well.
+# be of a sound. 5: layers and heads have numbers of their own, where some were left out, and a kind
+# is "deformable". The earlier ones are read as well.
 SCHEMA_VERSION = 5
 _METADATA_KEY = "attnreport"
 _ArrayReader = Callable[[str], Any]
 _REDUCED = ("largest", "largest_keys", "columns", "visible", "figures")
 _NORMS = ("heads_norms", "mixed_norms")
 _BLOCK = "block_norms"
+_POINTS = ("point_locations", "point_weights", "point_levels")
 # Numpy has no bfloat16, and safetensors would fail in words of its own: asked before it is read.
-_STORED = {"largest_keys": "I32"}
+_STORED = {"largest_keys": "I32", "point_levels": "I32"}
 
 
 def to_bytes(run: Run) -> bytes:
@@ -54,6 +56,8 @@ def to_bytes(run: Run) -> bytes:
                 array = getattr(attention.value_norms, part.removesuffix("_norms"))
                 if array is not None:
                     arrays[_array_name(place, part)] = np.ascontiguousarray(array)
+        if attention.points is not None:
+            arrays |= _points_arrays(place, attention.points)
         if attention.reduced is not None:
             arrays |= _reduced_arrays(place, attention.reduced)
         records.append(_Record.of(attention, axes))
@@ -111,6 +115,14 @@ def _axes_of(run: Run) -> tuple[Axis, ...]:
     return tuple(dict.fromkeys((*run.axes, *whole)))
 
 
+def _points_arrays(place: int, points: Points) -> dict[str, NDArray[Any]]:
+    arrays = (points.locations, points.weights, points.levels)
+    return {
+        _array_name(place, part): np.ascontiguousarray(array)
+        for part, array in zip(_POINTS, arrays, strict=True)
+    }
+
+
 def _reduced_arrays(place: int, reduced: Reduced) -> dict[str, NDArray[Any]]:
     parts = [*_REDUCED, *(["reduced_sink"] if reduced.sink is not None else [])]
     return {
@@ -157,7 +169,8 @@ class _ReducedRecord:
 class _Record:
     """What the JSON document says of one attention; axes are indices into the document's list.
 
-    ``layer`` and ``head_numbers`` are there where they are not simply counted.
+    ``layer`` and ``head_numbers`` are there where they are not simply counted; ``maps`` are the
+    sizes of the feature maps that points are on.
     """
 
     name: str
@@ -175,6 +188,7 @@ class _Record:
     block_is_normed: bool = False
     layer: int | None = None
     head_numbers: tuple[int, ...] = ()
+    maps: tuple[tuple[int, int], ...] | None = None
 
     @classmethod
     def of(cls, attention: Attention, axes: tuple[Axis, ...]) -> _Record:
@@ -197,6 +211,7 @@ class _Record:
             block_is_normed=norms is not None and norms.normed,
             layer=attention.layer,
             head_numbers=attention.head_numbers,
+            maps=None if attention.points is None else attention.points.sizes,
         )
 
     def attention(
@@ -229,12 +244,17 @@ class _Record:
             gradient=read(_array_name(place, "gradient")) if self.has_gradient else None,
             value_norms=self._norms(place, read) if self.has_value_norms else None,
             head_numbers=self.head_numbers,
+            points=None if self.maps is None else self._points(place, self.maps, read),
         )
 
     def _norms(self, place: int, read: _ArrayReader) -> ValueNorms:
         heads, mixed = (read(_array_name(place, part)) for part in _NORMS)
         block = read(_array_name(place, _BLOCK)) if self.has_block_norms else None
         return ValueNorms(heads, mixed, block, self.block_is_normed)
+
+    def _points(self, place: int, sizes: tuple[tuple[int, int], ...], read: _ArrayReader) -> Points:
+        locations, weights, levels = (read(_array_name(place, part)) for part in _POINTS)
+        return Points(locations, weights, levels, sizes)
 
     def _axes(self) -> tuple[int, ...]:
         own = (self.queries, self.keys)
@@ -245,6 +265,7 @@ class _Record:
         named = ("weights", *(part for part, there in optional.items() if there))
         named += _NORMS if self.has_value_norms else ()
         named += (_BLOCK,) if self.has_block_norms else ()
+        named += () if self.maps is None else _POINTS
         if self.reduced is None:
             return named
         return (*named, *_REDUCED, *(("reduced_sink",) if self.reduced.has_sink else ()))

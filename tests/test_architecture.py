@@ -29,6 +29,7 @@ FLOORS = (
         "picture",
         "picture_file",
         "pixels",
+        "points",
         "reduced",
         "run",
         "runfile",

@@ -75,5 +75,6 @@ def _joined(attention: Attention, groups: dict[Axis, Groups], axes: dict[Axis, A
         sink=sink,
         normalised=normalised,
         value_norms=None,
+        points=None,
         gradient=None,  # what is made of it was made before, of single positions
     )

@@ -93,6 +93,7 @@ def _selected(found: Found, selection: Selection) -> Found:
         sink=None if sink is None else sink[:, rows],
         gradient=None if gradient is None else gradient[:, rows],
         value_norms=norms,
+        points=None if found.points is None else found.points.chosen(None, rows),
         rows=kept,
         length=found.shape[1],
         reasons=[*found.reasons, said],
@@ -163,6 +164,7 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
         dtype=found.dtype,
         residual=found.residual,
         head_numbers=tuple(found.heads or ()),
+        points=found.points,
     )
     if reduction is None:
         return attention(
@@ -193,6 +195,8 @@ def _whole(attention: Attention) -> tuple[Axis, ...]:
 def _kind(found: Found) -> Kind:
     if found.channels:
         return "channels"
+    if found.points is not None:
+        return "deformable"
     if found.queries is None and found.keys is None:
         return "self" if found.shape[1] == found.shape[2] else "cross"
     return "self" if found.queries is found.keys else "cross"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attnreport.axis import Axis
+from attnreport.points import Points
 from attnreport.recording.generation import Generation
 from attnreport.recording.laying import Part
 from attnreport.recording.operands import Operands
@@ -56,6 +57,7 @@ class Found:
         generation: which one it is of, where it is of one.
         step: how many calls its module had in the generation before this one.
         waiting: what the weights are to be computed from, once it is known whether all are kept.
+        points: see ``Attention.points``.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Found:
     generation: Generation | None = None
     step: int = 0
     waiting: Operands | None = None
+    points: Points | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,6 +107,7 @@ class Found:
         self.heads = heads
         self.weights = self.weights[places]
         self.sink = None if self.sink is None else self.sink[places]
+        self.points = None if self.points is None else self.points.chosen(heads, None)
 
     def settle(self) -> None:
         """Compute the weights that waited."""

@@ -8,6 +8,7 @@ computed until it is known which. Knows sizes; no formulas.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,12 @@ class Memory:
             return False
         return self._block > 1 or operands.small
 
+    def too_large(self, shape: Sequence[int]) -> bool:
+        """Tell whether weights ``(head, query, key)`` alone take more than is allowed."""
+        if self._limit is None or max(shape[1:]) <= SHORTEST:
+            return False
+        return _BYTES * math.prod(shape) > self._limit
+
     def take(self, found: Found) -> None:
         """Count one more attention, and reduce it like the others."""
         self.whole += _size(found)
@@ -59,6 +66,8 @@ class Memory:
             # Queries were selected to save memory: what is left of them is what was asked for.
             return
         self._held.append(found)
+        if found.reduction is not None and self._block == 1:
+            self._coarsen()
         self._reduce(found)
         self._fit()
         if found.waiting is not None:

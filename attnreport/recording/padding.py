@@ -86,6 +86,7 @@ def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
         return np.ascontiguousarray(array[index])
 
     sink, gradient, norms = attention.sink, attention.gradient, attention.value_norms
+    points, kept_queries = attention.points, list(range(len(attention.queries)))[kept_rows]
     return replace(
         attention,
         weights=kept(attention.weights, kept_rows, kept_columns),
@@ -101,4 +102,5 @@ def without(attention: Attention, cuts: Mapping[Axis, Cut]) -> Attention:
             None if norms.block is None else kept(norms.block, kept_rows, kept_columns),
             normed=norms.normed,
         ),
+        points=None if points is None else points.chosen(None, kept_queries),
     )

@@ -18,6 +18,7 @@ from attnreport.axis import Axis
 from attnreport.errors import AttentionNotFound, InvalidInput
 from attnreport.pixels import Pixels
 from attnreport.recording import (  # noqa: F401 - each registers what it reads
+    deformable,
     flex,
     handwritten,
     lookup,

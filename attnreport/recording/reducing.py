@@ -6,7 +6,7 @@ reading.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -57,12 +57,31 @@ class Reduction:
     @classmethod
     def of(cls, weights: Floats, sink: Floats | None) -> Reduction:
         """Return the reduction of weights, ``(head, query, key)``, that are not kept."""
-        reduction, whole = cls(weights.shape, sink), torch.from_numpy(weights)
+        whole = torch.from_numpy(weights)
+        return cls.computed(
+            weights.shape, lambda heads, rows: whole[heads, rows].contiguous(), sink
+        )
+
+    @classmethod
+    def computed(
+        cls,
+        shape: Sequence[int],
+        part: Callable[[slice, slice], torch.Tensor],
+        sink: Floats | None = None,
+    ) -> Reduction:
+        """Return the reduction of weights that are computed some heads and rows at a time.
+
+        Args:
+            shape: ``(head, query, key)``.
+            part: returns those of some heads and rows, contiguous float32 in host memory.
+            sink: ``(head, query)`` or None.
+        """
+        reduction = cls(shape, sink)
         for rows in reduction.some_rows():
-            reader = Rows(reduction, rows, weights.shape[2])
+            reader = Rows(reduction, rows, reduction.shape[2])
             for heads in reduction.some_heads():
-                part = whole[heads, rows].contiguous()
-                reader.read(heads, part, _logs(part))
+                weights = part(heads, rows)
+                reader.read(heads, weights, _logs(weights))
         return reduction
 
     @property
@@ -108,11 +127,17 @@ class Reduction:
             weights /= members(self._groups(2))
         return np.minimum(weights, 1, out=weights, where=np.isfinite(weights))
 
+    @property
+    def row_sums(self) -> Floats:
+        """Return ``(head, query)``, how much each row sums to."""
+        sums: Floats = self.figures[FIGURES.index("sum")]
+        return sums
+
     def whole_rows(self) -> bool:
         """Tell whether no block has rows that saw nothing beside rows that did."""
         if self.shape[1] <= SHORTEST:
             return True
-        blind = (self.figures[FIGURES.index("sum")] == 0).astype(np.float32)
+        blind = (self.row_sums == 0).astype(np.float32)
         share = summed(blind, self._groups(1), axis=1) / members(self._groups(1))
         return bool(((share == 0) | (share == 1)).all())
 

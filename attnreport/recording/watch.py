@@ -254,6 +254,16 @@ class Watch(TorchFunctionMode):
         """Return the axis of one side of an attention; arguments as in ``Regions.along``."""
         return self._region_axes.of(self.regions.along(tensor, pick))
 
+    def axis_of_parts(
+        self,
+        tensors: Sequence[torch.Tensor],
+        pick: Callable[[torch.Tensor], torch.Tensor],
+    ) -> Axis | None:
+        """Return the axis of one side that lies in several tensors, one after the other."""
+        parts = [self.regions.along(tensor, pick) for tensor in tensors]
+        known = [part for part in parts if part is not None]
+        return self._region_axes.of(torch.cat(known)) if len(known) == len(parts) else None
+
     def axis_laid(
         self,
         tensor: torch.Tensor,
@@ -308,7 +318,7 @@ class Watch(TorchFunctionMode):
         # So it is of a part: its rows are cut when it is whole.
         single = length < 2 or found.partial is not None
         rows = None if single else self.selection.rows_of(range(length))
-        if rows is not None:
+        if rows is not None and found.rows is None:
             found.rows, found.length = rows, length
             found.weights = found.cut(found.weights)
             found.sink = None if found.sink is None else found.sink[:, rows]

@@ -17,8 +17,8 @@ _LINEAR = (
     "queries: no matrix of weights exists"
 )
 _POINTS = (
-    "deformable attention (Zhu et al. 2021): its weights belong to points that it samples between "
-    "the positions, not to positions"
+    "deformable attention (Zhu et al. 2021), whose points could not be followed to the maps that "
+    "they sample"
 )
 _DELAYS = (
     "auto-correlation (Wu et al. 2021): its weights belong to delays of the whole series, found in "

@@ -206,7 +206,7 @@ def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:
         return None
     if size == 0:
         return 0.0 if error == 0 else math.inf
-    return error / size
+    return abs(error) / size
 
 
 def _furthest(numbers: torch.Tensor) -> float:

@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from transformers.models.rt_detr_v2 import modeling_rt_detr_v2
 
 import attnreport
 
@@ -109,32 +110,22 @@ def test_a_layer_of_no_known_name_is_left_alone():
     assert ledger_of(nn.Sequential(Recurrence()), torch.randn(1, 5, WIDTH)).ledger == ()
 
 
-def test_deformable_attention_is_named_and_the_attention_beside_it_captured():
-    backbone = transformers.ResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 16, 16, 32],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )
-    config = transformers.DeformableDetrConfig(
-        backbone_config=backbone,
-        use_timm_backbone=False,
-        backbone=None,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        num_queries=6,
-        num_feature_levels=3,
-    )
-    model = transformers.DeformableDetrModel(config).eval()
-    recording = ledger_of(model, pixel_values=torch.randn(1, 3, 64, 64))
-    missed = {entry.name: entry.reason for entry in recording.ledger if not entry.captured}
-    assert set(missed) == {"encoder.layers.0.self_attn", "decoder.layers.0.encoder_attn"}
-    assert all("points that it samples" in reason for reason in missed.values())
-    assert [x.name for x in recording.run().attentions] == ["decoder.layers.0.self_attn"]
+class DiscreteDeformableAttention(nn.Module):
+    """Take the cell at each point, as RT-DETRv2 can, instead of sampling between cells."""
+
+    def forward(self, values, locations, scores):
+        weights, points = scores.softmax(-1), [scores.shape[-1]]
+        return modeling_rt_detr_v2.multi_scale_deformable_attention_v2(
+            values, [(3, 4)], locations, weights, points, method="discrete"
+        )
+
+
+def test_deformable_attention_that_samples_otherwise_is_named():
+    values, locations = torch.randn(1, 12, 2, 4) * 5, torch.rand(1, 5, 2, 3, 2)
+    recording = ledger_of(DiscreteDeformableAttention(), values, locations, torch.randn(1, 5, 2, 3))
+    (entry,) = recording.ledger
+    assert "points could not be followed to the maps that they sample" in entry.reason
+    assert not entry.captured
 
 
 class Averaged(nn.Module):

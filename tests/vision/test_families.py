@@ -8,6 +8,7 @@ boxes hold the spot, in every layer and stage, whatever the model merges, shifts
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -121,6 +122,28 @@ def check_places(before, after, spot, slack):
     return checked
 
 
+def shone(name, run, size, slack):
+    """Two runs, on a picture and on the same with a spot, and what the spot reached.
+
+    ``run`` makes one of a picture.
+    """
+    dark = run(textured(size))
+    first = next(each for each in dark.attentions if len(boxed(each.queries)) > 1)
+    places = boxed(first.queries)
+    # Convolutions that overlap light neighbours too, which by chance may change more: then it
+    # shines elsewhere.
+    for share in (0.6, 0.5, 0.7):
+        place = places[round(share * len(places))]
+        image, spot = lit(textured(size), first.queries.positions[place].box)
+        bright = run(image)
+        same = next(each for each in bright.attentions if each.layer == first.layer)
+        told = int(changes(first, same)[0].argmax())
+        if told == place:
+            break
+    assert told == place, (name, size)
+    return dark, bright, Lit(name, first.queries, told, spot, max(slack, 0.05))
+
+
 @pytest.fixture(scope="module")
 def lit_runs(saved, tmp_path_factory):
     """A function that runs a family on a picture without and with a spot, once for every size."""
@@ -128,22 +151,8 @@ def lit_runs(saved, tmp_path_factory):
 
     def runs_of(name, size):
         if (name, size) not in kept:
-            dark = run_of(saved(name), name, path, textured(size))
-            first = next(each for each in dark.attentions if len(boxed(each.queries)) > 1)
-            places = boxed(first.queries)
-            # Convolutions that overlap light neighbours too, which by chance may change more: then
-            # it shines elsewhere.
-            for share in (0.6, 0.5, 0.7):
-                place = places[round(share * len(places))]
-                image, spot = lit(textured(size), first.queries.positions[place].box)
-                bright = run_of(saved(name), name, path, image)
-                same = next(each for each in bright.attentions if each.layer == first.layer)
-                told = int(changes(first, same)[0].argmax())
-                if told == place:
-                    break
-            assert told == place, (name, size)
-            slack = max(FAMILIES[name].slack, 0.05)
-            kept[name, size] = dark, bright, Lit(name, first.queries, told, spot, slack)
+            run = partial(run_of, saved(name), name, path)
+            kept[name, size] = shone(name, run, size, FAMILIES[name].slack)
         return kept[name, size]
 
     return runs_of

@@ -175,6 +175,7 @@ def _keep(watch: Watch, name: str, weighed: Weighed, layout: Layout, output: tor
         dtype=str(output.dtype).removeprefix("torch."),
         residual=residual if clean is None else None,
         reasons=[_words(points), *layout.reasons, *weighed.followed.reasons],
+        copies=layout.copies,
         query_axis=watch.axis_along(samples[0].grid, lambda each: layout.pick(each.flatten(2))),
         key_axis=watch.axis_of_parts(
             [sample.values for sample in samples], lambda each: layout.pick(each.flatten(2).mT)

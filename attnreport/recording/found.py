@@ -107,7 +107,7 @@ class Found:
         self.heads = heads
         self.weights = self.weights[places]
         self.sink = None if self.sink is None else self.sink[places]
-        self.points = None if self.points is None else self.points.chosen(heads, None)
+        self.points = None if self.points is None else self.points.chosen(places, None)
 
     def settle(self) -> None:
         """Compute the weights that waited."""

@@ -67,12 +67,13 @@ def _one(found: Found, place: int) -> Found:
     if found.copies == 1:
         return found
     heads = len(found.weights) // found.copies
-    own = slice(place * heads, (place + 1) * heads)
+    own = list(range(place * heads, (place + 1) * heads))
     words = found.generation.words if found.generation else ""
     return replace(
         found,
         weights=found.weights[own],
         sink=None if found.sink is None else found.sink[own],
+        points=None if found.points is None else found.points.chosen(own, None),
         reasons=[*found.reasons, f"of {words} the one that was returned"],
         copies=1,
     )

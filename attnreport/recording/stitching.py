@@ -178,6 +178,7 @@ def _joined(
         query_part=rows,
         key_part=columns,
         gradient=None,
+        points=None,
         value_norms=norms,
         unweighed=next((each.unweighed for each in group if each.value_norms is None), ""),
         unsummed=_unsummed(group, norms),

@@ -76,6 +76,8 @@ class Tag:
     part: Any = None
     # What following.py follows; it is nothing to this module.
     weights: Any = None
+    # Whether several modules have this parameter: then its path does not tell which of them ran.
+    shared = False
 
     def __init__(
         self, tensor: torch.Tensor, stream: Stream | None, executed: str | None = None
@@ -115,7 +117,10 @@ class Streams:
         self._tags: dict[int, Tag] = {}
         self._looked_up: dict[int, Stream] = {}
         for path, tensor in _tensors_of(model):
-            self._tags.setdefault(id(tensor), Tag(tensor, Stream(Rank.LEARNED), executed=path))
+            if id(tensor) in self._tags:
+                self._tags[id(tensor)].shared = True
+            else:
+                self._tags[id(tensor)] = Tag(tensor, Stream(Rank.LEARNED), executed=path)
         for tensor, axis in axes:
             batch = tensor.shape[0] if tensor.dim() > 1 else None
             if isinstance(axis, Pixels):

@@ -181,7 +181,8 @@ class Watch(TorchFunctionMode):
                 ]
         for tag in tags:
             if tag.executed is not None:
-                self.names.executed.add(tag.executed)
+                path = self.names.current() if tag.shared else None
+                self.names.executed.add(path or tag.executed)
         return tags
 
     def _follow(self, tensor: torch.Tensor, stream: Stream | None) -> None:
@@ -214,7 +215,7 @@ class Watch(TorchFunctionMode):
             self.outside += 1
             return None
         tag = None if owner is None else self.streams.tag(owner)
-        if tag is not None and tag.executed is not None:
+        if tag is not None and tag.executed is not None and not tag.shared:
             name = tag.executed
         if self.generation is not None:
             self.generation.called(name)

@@ -140,6 +140,66 @@ def test_a_module_called_attention_that_gave_nothing_is_said():
     assert [(entry.name, entry.call) for entry in run.missed] == [("0", "LinearAttention")]
 
 
+class Tied(nn.Module):
+    """Two attentions with one set of parameters, of which only one runs."""
+
+    def __init__(self, make, which):
+        super().__init__()
+        self.first_attention, self.second_attention = make(), make()
+        self.which = which
+        for mine, other in zip(
+            self.first_attention.modules(), self.second_attention.modules(), strict=True
+        ):
+            for name in mine._parameters:
+                other._parameters[name] = mine._parameters[name]
+
+    def forward(self, hidden):
+        return getattr(self, self.which)(hidden)
+
+
+class GivesNothing(nn.Module):
+    """Linear attention, of which there are no weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Linear(4, 4)
+
+    def forward(self, hidden):
+        query = self.project(hidden).relu()
+        return query @ (query.mT @ hidden)
+
+
+class GivesWeights(GivesNothing):
+    """Attention with its one projection."""
+
+    def forward(self, hidden):
+        query = self.project(hidden)
+        return (query @ query.mT).softmax(-1) @ hidden
+
+
+@pytest.mark.parametrize("which", ["first_attention", "second_attention"])
+def test_of_modules_with_the_same_parameters_the_one_that_ran_is_named(which):
+    model, hidden = Tied(GivesNothing, which), torch.randn(1, 3, 4)
+    with attnreport.capture(model) as recording:
+        model(hidden)
+    assert [entry.name for entry in recording.ledger] == [which]
+    run, _ = reference.record(Tied(GivesWeights, which), hidden)
+    assert [attention.name for attention in run.attentions] == [which]
+    assert not run.missed
+
+
+def fused_layer():
+    return nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+
+
+@pytest.mark.parametrize("which", ["first_attention", "second_attention"])
+def test_a_fused_layer_with_the_parameters_of_another_is_named_itself(which):
+    with torch.no_grad():
+        run, _ = reference.record(Tied(fused_layer, which).eval(), torch.randn(1, 3, 4))
+    assert run.attentions[0].name.startswith(which)
+    assert not run.missed
+
+
 def test_another_model_in_the_block_is_not_this_one():
     model, other = Layer(), Layer()
     hidden = torch.randn(1, 1, 3, 4)

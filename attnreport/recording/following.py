@@ -234,6 +234,11 @@ SUMS: dict[Any, Callable[[Watch, Called, Product], None]] = {}
 
 
 def _mix(watch: Watch, call: Called, tensor: torch.Tensor, followed: Followed) -> None:
+    other = _added(watch, call, tensor)
+    if other is not None and followed.clean is None and _within_one(call.output):
+        other.origin.used = True
+        _give(watch, call.output, followed, "the sum of two softmaxes, each scaled")
+        return
     if call.output is tensor and followed.clean is None:
         followed.origin.lost = f"{name_of(call.function)}, which wrote over it"
         watch.streams.assign(tensor, watch.streams.of(tensor))
@@ -241,6 +246,16 @@ def _mix(watch: Watch, call: Called, tensor: torch.Tensor, followed: Followed) -
     clean = tensor if followed.clean is None else followed.clean
     how = f"{name_of(call.function)} changed them after the softmax: its own weights are shown"
     _give(watch, call.output, replace(followed, clean=clean), how)
+
+
+def _added(watch: Watch, call: Called, tensor: torch.Tensor) -> Followed | None:
+    """Return the weights that were added to these, where it is weights that were."""
+    others = [each for each in call.args if each is not tensor]
+    if call.function not in _ADDING or len(others) != 1 or call.kwargs:
+        return None
+    state = state_of(watch, others[0])
+    known = isinstance(state, Followed) and state.clean is None and state.origin.normalised
+    return state if known and isinstance(state, Followed) else None
 
 
 def _within_one(weights: Any) -> bool:
@@ -299,6 +314,7 @@ SHAPING: set[Any] = (
 )
 SCALING: set[Any] = methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
 _DROPOUT: set[Any] = {F.dropout, F.dropout1d, F.dropout2d, torch.dropout, F.alpha_dropout}
+_ADDING = methods("add")
 _MIXING: set[Any] = {
     F.linear,
     F.conv1d,

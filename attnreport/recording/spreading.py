@@ -90,7 +90,9 @@ def _spread(
     left, top = x.floor(), y.floor()
     for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
         share = (1 - (x - column).abs()) * (1 - (y - row).abs())
-        # Written so that NaN is outside too: it is no cell, and grid_sample reads none for it.
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         cell = torch.where(inside, row * width + column, 0).long()
         into.scatter_add_(-1, cell, torch.where(inside, share * weights, 0))
+    # A point that is nowhere makes all that is read there NaN.
+    nowhere = ~(x.isfinite() & y.isfinite()).all(dim=-1, keepdim=True)
+    into.masked_fill_(nowhere, torch.nan)

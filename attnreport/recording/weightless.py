@@ -37,7 +37,7 @@ _KINDS = (
     (r"mra(self)?attention$", _RESOLUTIONS),
     (r"yoso(self)?attention$", _HASHES),
     (r"deformable\w*(attention|attn)$", _POINTS),
-    (r"(mamba\d*|ssm|s4d?)(mixer|layer|block)?$|(bamba|falconh1)mixer$", _STATE_SPACE),
+    (r"(mamba\d*|ssm|hsmssd|s4d?)(mixer|layer|block)?$|(bamba|falconh1)mixer$", _STATE_SPACE),
     (r"(delta|retention|recurrent|[xm]lstm)\w*(net|attention|block|layer)$", _DELTA),
     (r"rwkv\w*attention$", _DELTA),
     (r"(linear(self)?|lightning|additive|lite|separable\w*)(attention|attn|mla)\d*$", _LINEAR),

@@ -131,14 +131,21 @@ def state_of(watch: Watch, tensor: Any) -> State | None:
 
 
 def first_state(watch: Watch, call: Called) -> tuple[torch.Tensor | None, State | None]:
-    """Return the first argument that something is known of, and what."""
+    """Return the first argument that something is known of, and what.
+
+    A gate that weights are scaled by gives way to them.
+    """
+    gate: tuple[torch.Tensor | None, State | None] = (None, None)
     for value in (*call.args, *call.kwargs.values()):
         for item in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(item, torch.Tensor):
                 tag = watch.streams.tag(item)
-                if tag is not None and tag.weights is not None:
+                if tag is None or tag.weights is None:
+                    continue
+                if not isinstance(tag.weights, Followed) or tag.weights.origin.normalised:
                     return item, tag.weights
-    return None, None
+                gate = gate if gate[0] is not None else (item, tag.weights)
+    return gate
 
 
 def start(watch: Watch, output: torch.Tensor, state: State) -> None:

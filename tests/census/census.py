@@ -1,11 +1,12 @@
-"""Count what a capture finds in every architecture of the installed transformers.
+"""Count what a capture finds in every architecture of the installed transformers and timm.
 
     python tests/census/census.py [NAME ...] [--output table.tsv]
 
-Each architecture that can be built offline with tiny sizes runs three times: plain, captured, and
-with eager ``output_attentions``. The table says whether the output stayed bit-identical, how many
-attentions were found, and of each tensor that eager returns whether it is among them, is another
-number, is named in the ledger, or was missed in silence.
+Each architecture of transformers that can be built offline with tiny sizes runs three times: plain,
+captured, and with eager ``output_attentions``; one model of each family of timm (``timm:NAME``) and
+torch's own modules (``torch:NAME``) run plain and captured. The table says whether the output
+stayed bit-identical, how many attentions were found, and of each tensor that eager returns whether
+it is among them, is another number, is named in the ledger, or was missed in silence.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import contextlib
 
+import beside
 import calls
 import timm_beside_cpu_torch
 import tiny
@@ -57,7 +59,7 @@ class Row:
     """Hold what was found in one architecture.
 
     Attributes:
-        name: model type.
+        name: model type of transformers, ``timm:NAME`` or ``torch:NAME``.
         status: "ok", or why it could not be built or run.
         identical: whether the captured output is bit-identical to the plain one.
         found: attentions in the run.
@@ -88,9 +90,10 @@ class Row:
 def examine(name: str) -> Row:
     """Return the row of one architecture; whatever goes wrong is in its status."""
     row = Row(name)
-    signal.signal(signal.SIGALRM, _too_long)
-    # Once more each second after: the first may fall into code that catches whatever it meets.
-    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
+    signal.signal(signal.SIGPROF, _too_long)
+    # Seconds of the processor: on a machine that does much else the table says the same. Once more
+    # each second after, since the first may fall into code that catches whatever it meets.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
     try:
         _fill(row)
     except (Exception, TooLong) as error:
@@ -99,7 +102,7 @@ def examine(name: str) -> Row:
         if os.environ.get("CENSUS_DEBUG"):
             traceback.print_exc()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return row
 
 
@@ -108,7 +111,8 @@ def _too_long(*_: Any) -> None:
 
 
 def _fill(row: Row) -> None:
-    config, model, call, plain = _working(row.name)
+    find = _working_beside if ":" in row.name else _working
+    config, model, call, plain = find(row.name)
     with torch.no_grad(), attnreport.capture(model) as recording:
         output = list(tensors(_run(model, call)))
     row.identical = len(plain) == len(output) and all(map(same, plain, output))
@@ -121,7 +125,7 @@ def _fill(row: Row) -> None:
     row.missed = _counted(
         f"{entry.call}: {entry.reason}" for entry in recording.ledger if not entry.captured
     )
-    verdicts = _verdicts(config, call, held, recording.ledger)
+    verdicts = [] if config is None else _verdicts(config, call, held, recording.ledger)
     row.eager = len(verdicts)
     kinds = collections.Counter(verdict.kind for verdict in verdicts)
     row.held, row.differs = kinds["held"], kinds["differs"]
@@ -136,9 +140,9 @@ def _counted(words: Iterator[str]) -> str:
 def _working(name: str) -> tuple[Any, Any, dict[str, Any], list[torch.Tensor]]:
     """Return the first variant that runs plain: its config, model, call and output."""
     first: Exception | None = None
-    begun = time.monotonic()
+    begun = time.process_time()
     for sizes in tiny.VARIANTS:
-        if time.monotonic() - begun > LOOKING:
+        if time.process_time() - begun > LOOKING:
             break
         try:
             config = tiny.config_of(name, sizes)
@@ -153,6 +157,13 @@ def _working(name: str) -> tuple[Any, Any, dict[str, Any], list[torch.Tensor]]:
             first = first or error
     assert first is not None
     raise first
+
+
+def _working_beside(name: str) -> tuple[None, Any, dict[str, Any], list[torch.Tensor]]:
+    """Return the same of what is no architecture of transformers and has no config."""
+    model, call = beside.working(name)
+    with torch.no_grad():
+        return None, model, call, list(tensors(_run(model, call)))
 
 
 def _verdicts(
@@ -239,13 +250,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     rows = []
-    for name in options.names or tiny.names():
+    for name in options.names or [*tiny.names(), *beside.names()]:
         rows.append(examine(name))
         _say("\t".join(map(str, astuple(rows[-1]))))
     if options.output:
         lines = [tuple(field.name for field in fields(Row)), *(astuple(row) for row in rows)]
         options.output.write_text("\n".join("\t".join(map(str, line)) for line in lines) + "\n")
-    _say(summary(rows))
+    for source in ("", "timm:", "torch:"):
+        own = [row for row in rows if row.name.rpartition(":")[0] == source.rstrip(":")]
+        if own:
+            _say(f"{source.rstrip(':') or 'transformers'}\n{summary(own)}")
 
 
 def _say(line: str) -> None:

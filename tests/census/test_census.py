@@ -1,7 +1,9 @@
 """A sample of the census that fits into every run of the tests; census.py runs the whole."""
 
+import beside
 import census
 import pytest
+import timm
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -39,6 +41,31 @@ SAMPLE = [
     "xlm",
     "xlnet",
 ]
+
+
+BESIDE = [
+    *(f"torch:{name}" for name in beside.MODULES),
+    "timm:deit_tiny_patch16_224",
+    "timm:convit_tiny",
+    "timm:levit_128s",
+    "timm:mobilevit_xxs",
+]
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_no_architecture_of_transformers_is_found_too(name):
+    row = census.examine(name)
+    assert (row.status, row.identical) == ("ok", True)
+    assert row.found > 0
+    assert (row.unchecked, row.missed) == (0, "")
+
+
+def test_one_model_of_each_family_of_timm_is_named():
+    found = [name.removeprefix("timm:") for name in beside.names() if name.startswith("timm:")]
+    families = [family for family in timm.list_modules() if timm.list_models(module=family)]
+    assert len(found) == len(families) > 80
+    for name, family in zip(found, sorted(families), strict=True):
+        assert name in timm.list_models(module=family)
 
 
 @pytest.mark.parametrize("name", SAMPLE)

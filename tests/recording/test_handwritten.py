@@ -271,17 +271,17 @@ def test_talking_heads_show_the_softmax_before_the_mixing():
 def test_a_share_of_two_softmaxes_is_what_multiplies_the_values():
     """Gated positional self-attention (ConViT, d'Ascoli et al. 2021, §3)."""
     places = torch.randn(1, HEADS, 5, 5)
-    gate = torch.rand(1, HEADS, 1, 1)
+    gating = torch.randn(1, HEADS, 1, 1)
 
     def attend(query, key, value):
         content, place = (query @ key.mT).softmax(-1), places.softmax(-1)
-        weights = (1 - gate) * content + gate * place
+        weights = (1 - gating.sigmoid()) * content + gating.sigmoid() * place
         return (weights / weights.sum(-1, keepdim=True)) @ value
 
     query, key, value = (torch.randn(1, HEADS, 5, WIDTH) for _ in range(3))
     run, _ = reference.record(attend, query, key, value)
     content = reference.weights_of(query[0], key[0], scale=1)
-    share = gate[0].double().numpy()
+    share = gating[0].double().sigmoid().numpy()
     expected = (1 - share) * content + share * places[0].double().softmax(-1).numpy()
     assert np.abs(run.attentions[0].weights - expected).max() < 2e-6
     assert run.attentions[0].residual < 1e-6

@@ -28,14 +28,14 @@ from attnreport.sources.assemble import assemble
 from attnreport.sources.device import check_device, check_dtype, seed_everything
 from attnreport.sources.extras import importing
 from attnreport.sources.request import Request, Source
-from attnreport.sources.senses import Inputs, sense_of
+from attnreport.sources.senses import Inputs, Sense, sense_of
 from attnreport.sources.sound_call import open_sound, sound_call
 from attnreport.sources.text import read_text
 from attnreport.sources.text_call import text_call
 from attnreport.sources.tokens import JOIN
 from attnreport.sources.vision import open_picture, picture_call
 from attnreport.sources.vision_frames import frames_wanted
-from attnreport.sources.vision_prompt import image_token
+from attnreport.sources.vision_prompt import audio_token, image_token
 
 _SHOWN_KEYS = 3
 
@@ -58,7 +58,10 @@ def open_source(request: Request) -> Source:
     _check_folder(request)
     config = _open_config(transformers, request)
     model_class = _signed(_class_for(transformers, request, config)[0], config)
-    sense = "text" if model_class is None else sense_of(request, model_class)
+    sense: Sense = "text"
+    if model_class is not None:
+        hears = audio_token(config) is not None
+        sense = sense_of(request, model_class, hears_in_prompt=hears)
     if sense == "picture":
         return _open_with_picture(transformers, request, config, model_class, dtype)
     if sense == "sound":
@@ -101,18 +104,23 @@ def _open_with_sound(
     dtype: torch.dtype,
 ) -> Source:
     """Do what ``open_source`` does, for a model that listens to a sound."""
-    with _explained(request, "feature extractor (preprocessor_config.json)", InvalidInput):
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(
-            request.model, **_where(request)
-        )
-    path, heard = open_sound(request, model_class.__name__, extractor)
+    if request.prompt is None:
+        with _explained(request, "feature extractor (preprocessor_config.json)", InvalidInput):
+            extractor = transformers.AutoFeatureExtractor.from_pretrained(
+                request.model, **_where(request)
+            )
+    else:
+        extractor = _open_processor(transformers, request, within_prompt=True)
+    rates = getattr(extractor, "feature_extractor", extractor)
+    path, heard = open_sound(request, model_class.__name__, rates)
     writes = bool(getattr(config, "is_encoder_decoder", False))
     tokenizer = _open_tokenizer(transformers, request) if writes else None
     seed_everything(request.seed)
     model, notes = _open_model(transformers, request, config, dtype)
     model = model.to(request.device).eval()
     call = sound_call(request, model, extractor, tokenizer, heard)
-    return assemble(request, model, call, input_text=path.name, notes=notes)
+    shown = path.name if request.prompt is None else path.name + JOIN + request.prompt
+    return assemble(request, model, call, input_text=shown, notes=notes)
 
 
 def _open_processor(transformers: ModuleType, request: Request, *, within_prompt: bool) -> Any:

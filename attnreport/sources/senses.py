@@ -13,6 +13,7 @@ from attnreport.sources.text import file_named
 
 Sense = Literal["text", "picture", "sound"]
 
+_GIVE = "give it with --text"
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -37,13 +38,18 @@ class Inputs:
         return self.sound and not self.picture and not self.text
 
 
-def sense_of(request: Request, model_class: Any) -> Sense:
+def sense_of(request: Request, model_class: Any, *, hears_in_prompt: bool) -> Sense:
     """Return what INPUT is for this model.
+
+    Args:
+        request: what was asked for.
+        model_class: of the model.
+        hears_in_prompt: whether a token of its prompt stands for a sound.
 
     Raises:
         InvalidOption: there is a ``--text`` beside INPUT, and the model does not take both.
-        InvalidInput: INPUT is a picture, and the text that the model takes too is missing; or it
-            is a sound for a model that reads as well.
+        InvalidInput: INPUT is a picture or a sound, and the text that the model takes too is
+            missing; or it is a sound that has no place in what the model reads.
     """
     takes, name = Inputs.of(model_class), model_class.__name__
     if takes.only_sound:
@@ -54,6 +60,10 @@ def sense_of(request: Request, model_class: Any) -> Sense:
         return "sound"
     path = file_named(request.text or "")
     if takes.sound and path is not None and is_sound(path):
+        if hears_in_prompt and takes.text:
+            if request.prompt is None:
+                raise InvalidInput(f"{name} takes a text beside the sound {path}; {_GIVE}")
+            return "sound"
         raise InvalidInput(
             f"{name} listens to the sound {path} together with more, which cannot be given here; "
             "call it from Python, inside attnreport.capture(model)"
@@ -66,5 +76,5 @@ def sense_of(request: Request, model_class: Any) -> Sense:
     if not takes.text or request.prompt is not None:
         return "picture"
     if path is not None and path.suffix.lower() in _PICTURES:
-        raise InvalidInput(f"{name} takes a text beside the picture {path}; give it with --text")
+        raise InvalidInput(f"{name} takes a text beside the picture {path}; {_GIVE}")
     return "text"

@@ -8,7 +8,7 @@ nothing of how the model was opened.
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from attnreport.sources.sound_frames import Frames, frames_of
 from attnreport.sources.sound_picture import pixels_of_sound
 from attnreport.sources.text import file_named
 from attnreport.sources.vision_boxes import UnknownGeometry
+from attnreport.sources.vision_prompt import prompt_axis, with_audio_token
 from attnreport.sources.writing import AsTarget, is_encoder_decoder, target_of
 
 FEATURES = ("input_features", "input_values")
@@ -53,12 +54,13 @@ def open_sound(request: Request, model_name: str, extractor: Any) -> tuple[Path,
 
 
 def sound_call(request: Request, model: Any, extractor: Any, tokenizer: Any, heard: Heard) -> Call:
-    """Return the call that lets a model hear a sound, and write, where it writes.
+    """Return the call that lets a model hear a sound, and read or write, where it does.
 
     Args:
         request: what was asked for.
         model: in evaluation mode.
-        extractor: the checkpoint's feature extractor.
+        extractor: the checkpoint's feature extractor; where the prompt holds the sound, its
+            processor of sounds and texts.
         tokenizer: the checkpoint's; None for a model that writes no text.
         heard: the sound, at the extractor's rate.
 
@@ -66,6 +68,12 @@ def sound_call(request: Request, model: Any, extractor: Any, tokenizer: Any, hea
         InvalidInput: the extractor cannot take the sound, or it is longer than the model takes.
     """
     _check_target(request, model)
+    prompt = request.prompt
+    read: tuple[str, ...] = ()
+    reader = None if prompt is None else extractor.tokenizer
+    if prompt is not None:
+        prompt, read = with_audio_token(extractor, prompt)
+        extractor = _Reading(extractor, prompt)
     frames, notes = _frames(extractor, heard)
     if frames is not None:
         heard, notes = _fitted(request, model, frames, heard)
@@ -79,24 +87,38 @@ def sound_call(request: Request, model: Any, extractor: Any, tokenizer: Any, hea
             axes.append((kwargs[name], _pixels(inputs[name], frames, heard)))
     except UnknownGeometry as error:
         notes += (_unknown(error),)
+    if prompt is not None:
+        ids = kwargs["input_ids"]
+        axes.append((ids, prompt_axis(reader, prompt, ids[0].tolist())))
     written: tuple[int, ...] = ()
     if tokenizer is not None:
         target = target_of(request, model, tokenizer, kwargs)
         kwargs["decoder_input_ids"] = torch.tensor([target.ids], device=model.device)
         axes.append((kwargs["decoder_input_ids"], target.axis))
         notes, written = (*notes, *target.notes), target.written
-        tokenizer = AsTarget(tokenizer)
+        reader = AsTarget(tokenizer)
     # A cache changes no number; without it keys and queries of a decoder are one sequence.
     options = {"use_cache": False} if "use_cache" in taken else {}
     return Call(
         kwargs={**kwargs, **options},
         axes=tuple(axes),
-        notes=(*heard.notes, *notes),
+        notes=(*heard.notes, *read, *notes),
         classes=class_names(model.config),
-        token_ids=None if tokenizer is None else token_ids(tokenizer),
-        token_name=None if tokenizer is None else token_name(tokenizer),
+        token_ids=None if reader is None else token_ids(reader),
+        token_name=None if reader is None else token_name(reader),
         written=written,
     )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Call a processor of sounds and texts with a sound, as a feature extractor is called."""
+
+    processor: Any
+    prompt: str
+
+    def __call__(self, samples: NDArray[np.float32], **options: Any) -> Any:
+        return self.processor(text=self.prompt, audio=samples, **options)
 
 
 def _check_target(request: Request, model: Any) -> None:

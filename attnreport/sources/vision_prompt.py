@@ -1,8 +1,8 @@
-"""Make the prompt that a model of pictures and texts reads, and say what its tokens are.
+"""Make the prompt that a model of pictures or sounds reads too, and say what its tokens are.
 
 The checkpoint's own processor puts as many tokens in the place of the picture as the model needs;
-which patch each of them holds is followed in the run. Here the tokens of the user's own words are
-found again among them. Knows no model family.
+which patch each of them holds is followed in the run. A sound in a prompt is the same thing.
+Here the tokens of the user's own words are found again among them. Knows no model family.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ NAME = "prompt"
 
 def image_token(config: Any) -> int | None:
     """Return the token that stands for the picture in a prompt, or None for another model."""
-    for name in ("image_token_id", "image_token_index"):
-        if (token := getattr(config, name, None)) is not None:
-            return int(token)
-    return None
+    return _token(config, "image")
 
 
 def with_image_token(config: Any, processor: Any, prompt: str) -> tuple[str, tuple[str, ...]]:
@@ -35,10 +32,6 @@ def with_image_token(config: Any, processor: Any, prompt: str) -> tuple[str, tup
     tokenizer = processor.tokenizer
     name = getattr(processor, "image_token", None)
     name = str(name or tokenizer.convert_ids_to_tokens(image_token(config)))
-    if name in prompt:
-        if (count := prompt.count(name)) > 1:
-            raise InvalidInput(f"the prompt holds {name} {count} times, expected once")
-        return prompt, ()
     around = [
         "" if token is None else str(tokenizer.convert_ids_to_tokens(token))
         for token in (
@@ -46,6 +39,40 @@ def with_image_token(config: Any, processor: Any, prompt: str) -> tuple[str, tup
             getattr(config, "vision_end_token_id", None),
         )
     ]
+    return _holding(name, around, prompt)
+
+
+def audio_token(config: Any) -> int | None:
+    """Return the token that stands for the sound in a prompt, or None for another model."""
+    return _token(config, "audio")
+
+
+def with_audio_token(processor: Any, prompt: str) -> tuple[str, tuple[str, ...]]:
+    """Return the prompt with a place for the sound, put in front if it had none, and notes.
+
+    Raises:
+        InvalidInput: it has several, or the processor names none.
+    """
+    name = getattr(processor, "audio_token", None)
+    if not isinstance(name, str):
+        raise InvalidInput(f"{type(processor).__name__} names no audio_token to put in the prompt")
+    around = [str(getattr(processor, f"audio_{side}_token", "")) for side in ("bos", "eos")]
+    return _holding(name, around, prompt)
+
+
+def _token(config: Any, kind: str) -> int | None:
+    for name in (f"{kind}_token_id", f"{kind}_token_index"):
+        if (token := getattr(config, name, None)) is not None:
+            return int(token)
+    return None
+
+
+def _holding(name: str, around: list[str], prompt: str) -> tuple[str, tuple[str, ...]]:
+    """Return a prompt that holds a token once, and what was done to that end."""
+    if name in prompt:
+        if (count := prompt.count(name)) > 1:
+            raise InvalidInput(f"the prompt holds {name} {count} times, expected once")
+        return prompt, ()
     front = name.join(around)
     return f"{front}\n{prompt}", (f"{front} was put in front of the prompt",)
 

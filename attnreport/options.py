@@ -36,7 +36,7 @@ _MODEL = (
         "--text",
         "prompt",
         metavar="TEXT",
-        help="Text beside the picture, for models that take both; INPUT is then the picture.",
+        help="Text beside the picture or the sound, for models that take both; INPUT is then that.",
     ),
     click.option(
         "--truncate",

@@ -25,6 +25,9 @@ _SLACK = 1e-3
 _MOST_DIGITS = 6
 _LONGEST_UNIT = 16
 
+# How a note begins that says why a picture or a sound is not looked at in the report.
+UNLAID = "nothing can be laid over"
+
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from attnreport.numbers import ranges_of
+from attnreport.picture import UNLAID
 from attnreport.run import Attention, LedgerEntry, Run
 
 
@@ -68,10 +69,23 @@ def warnings(run: Run) -> tuple[Notice, ...]:
                 "They are marked under “What was captured”, each with its reason.",
             )
         )
+    found += _unlaid(run)
     found += _reduced(run)
     found += _without_gradient(run)
     found += _unsound(run)
     return tuple(found)
+
+
+def _unlaid(run: Run) -> list[Notice]:
+    """Say why a picture or a sound that was given is not shown."""
+    return [
+        Notice(
+            f"{note[0].upper()}{note[1:]}.",
+            "Where positions lie is never guessed, so that they are only numbered here.",
+        )
+        for note in run.provenance.notes
+        if note.startswith(UNLAID)
+    ]
 
 
 def _reduced(run: Run) -> list[Notice]:

@@ -16,6 +16,8 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
+from attnreport.picture import UNLAID
+from attnreport.pixels import Pixels
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
 from attnreport.recording.parts import join_parts
@@ -68,11 +70,24 @@ def assemble(watch: Watch) -> Assembled:
             number += 1
     ledger += _not_captured(watch, ledger)
     cuts, notes = padding_of(attentions)
+    notes += _unlaid(watch, attentions)
     return Assembled(
         tuple(without(attention, cuts) for attention in attentions),
         tuple(ledger),
         (*notes, *([watch.memory.note] if watch.memory.note else [])),
     )
+
+
+def _unlaid(watch: Watch, attentions: Sequence[Attention]) -> tuple[str, ...]:
+    """Say it where a picture was described, and no attention could be followed from it."""
+    whats = [origin.what for origin in watch.regions.book.origins]
+    given = next((what for what in whats if isinstance(what, Pixels)), None)
+    sides = [axis for each in attentions for axis in (each.queries, each.keys)]
+    if given is None or not sides or any(axis.pictured for axis in sides):
+        return ()
+    if watch.selection.layers is not None:  # those that look at it may have been left out
+        return ()
+    return (f"{UNLAID} the {given.name}: no positions could be followed from it to an attention",)
 
 
 def _selected(found: Found, selection: Selection) -> Found:

@@ -15,7 +15,7 @@ from attnreport.recording.parts import Partial
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
 from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
-from attnreport.recording.tiles import tiles_for
+from attnreport.recording.tiles import Tiles, tiles_for
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, to_host
 
@@ -52,7 +52,8 @@ def pieces_for(
 ) -> Pieces | None:
     """Return where pieces belong; None where that cannot be told, or is too much to show.
 
-    Windows and blocks are pieces of a sequence that was cut; tiles and frames make one together.
+    Windows and blocks are pieces of a sequence that was cut; tiles and frames make one together,
+    which is reduced where it is more than may be kept.
 
     Args:
         watch: whose example is wanted.
@@ -68,7 +69,7 @@ def pieces_for(
         return cut
     sides = ((each.tensor, each.arrange) for each in (rows, columns))
     tiles = tiles_for(watch, lead, *sides)
-    return tiles if tiles is not None and _can_be_shown(tiles) else cut
+    return cut if tiles is None else tiles
 
 
 def _can_be_shown(pieces: Pieces) -> bool:
@@ -124,8 +125,10 @@ def lay(
     if product is not None:
         used, values, output = (_own(each, pieces) for each in product)
         found.residual = distance(used @ values.to(used.dtype), output)
-    whole = pieces.whole(own)
-    found.weights = to_host(whole, ours=True)
+    if isinstance(pieces, Tiles) and pieces.large:
+        found.reduction = pieces.reduced(own)
+    else:
+        found.weights = to_host(pieces.whole(own), ours=True)
     count = len(pieces.own) // pieces.heads
     found.reasons.append(f"{count} windows of {weights.shape[-1]} positions, laid on the sequence")
     elsewhere = int((pieces.columns == ELSEWHERE).any(dim=1).sum())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from attnreport.axis import Axis
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, one_line
+from attnreport.picture import UNLAID
 from attnreport.pixels import Pixels
 from attnreport.sources.names import class_names, token_ids, token_name
 from attnreport.sources.request import Request
@@ -149,7 +150,7 @@ def _frames(extractor: Any, heard: Heard) -> tuple[Frames | None, tuple[str, ...
 
 
 def _unknown(error: UnknownGeometry) -> str:
-    return f"nothing can be laid over the sound: {error}"
+    return f"{UNLAID} the sound: {error}"
 
 
 def _fitted(

@@ -17,6 +17,7 @@ from torch import nn
 
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, InvalidOption, UnknownModel, one_line
+from attnreport.picture import UNLAID
 from attnreport.pixels import Pixels
 from attnreport.sources.assemble import assemble
 from attnreport.sources.device import check_device, check_dtype, seed_everything
@@ -57,7 +58,7 @@ def open_source(request: Request) -> Source:
     try:
         axes = ((pixels, pixels_of(processor, opened, {"pixel_values": pixels})),)
     except UnknownGeometry as error:
-        notes += (f"nothing can be laid over the picture: {error}",)
+        notes += (f"{UNLAID} the picture: {error}",)
     call = Call(args=(pixels,), axes=axes, notes=notes)
     return assemble(request, model.to(device, dtype), call, input_text=path.name)
 

@@ -17,6 +17,7 @@ import torch
 from attnreport.axis import Axis
 from attnreport.call import Call
 from attnreport.errors import InvalidInput, one_line
+from attnreport.picture import UNLAID
 from attnreport.picture_file import Opened, read_frames, read_picture
 from attnreport.pixels import Pixels
 from attnreport.sources.names import class_names, token_ids, token_name
@@ -87,7 +88,7 @@ def picture_call(
             pixels = on_sheet(pixels, opened.frames, model.config)
         axes.append((inputs["pixel_values"], pixels))
     except UnknownGeometry as error:
-        notes += (f"nothing can be laid over the picture: {error}",)
+        notes += (f"{UNLAID} the picture: {error}",)
     if "input_ids" in inputs:
         ids = inputs["input_ids"]
         axes.append((ids, prompt_axis(processor.tokenizer, prompt, ids[0].tolist())))

@@ -5,6 +5,8 @@ The reference is the model itself: what its language model is handed, with a spo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -396,16 +398,25 @@ def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, p
     check_page(page_of, found)
 
 
-def test_tiles_that_together_are_too_much_are_named_or_shown_alone(saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", TILED)
+def test_tiles_that_together_are_too_much_are_joined_and_said(saved, tmp_path, name):
+    """Against the same run with all weights: sums of blocks, and the largest of every row."""
     textured((203, 77)).save(tmp_path / "in.png")
-    monkeypatch.setattr("attnreport.recording.windows._MOST", 10_000)
-    runs = [
-        build_run(Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat"))
-        for name in TILED
-    ]
-    assert runs[0].attentions[0].weights.shape == (2, 37, 37)  # of the batch's first tile
-    assert [len(run.missed) for run in runs] == [0, 2]
-    assert all("windows, chunks or beams" in entry.reason for entry in runs[1].missed)
+    request = Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat")
+    whole = build_run(request).attentions[0]
+    run = build_run(replace(request, max_memory=whole.weights.nbytes - 1))
+    tower = run.attentions[0]
+    block, (heads, length, _) = tower.reduced.block, whole.weights.shape
+    note = f"every {block} neighbouring positions were joined"
+    assert not run.missed and any(note in each for each in run.provenance.notes)
+    assert tower.reduced.queries == whole.queries and tower.checked
+    count = length // block
+    blocks = whole.weights[:, : count * block, : count * block]
+    blocks = blocks.reshape(heads, count, block, count, block).sum(axis=4).mean(axis=2)
+    np.testing.assert_allclose(tower.weights[:, :count, :count], blocks, atol=1e-6)
+    largest = np.sort(whole.weights, axis=2)[..., :-9:-1]
+    np.testing.assert_allclose(np.sort(tower.reduced.largest)[..., ::-1], largest, atol=1e-6)
+    assert {position.part for position in tower.keys if position.box} == {0, 1}
 
 
 def test_patches_in_a_window_are_called_as_in_the_whole(saved, tmp_path):

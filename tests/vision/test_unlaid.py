@@ -13,7 +13,7 @@ import attnreport
 from attnreport.build import build_run
 from attnreport.page.account import warnings
 from attnreport.picture import Picture
-from attnreport.sources import Request
+from attnreport.sources import Request, vision_boxes, vision_tiles
 
 REASON = "no positions could be followed from it to an attention"
 
@@ -54,8 +54,8 @@ def test_a_way_that_cannot_be_followed_is_a_warning(page_of, detached):
 
 def test_a_picture_that_no_processor_places_is_a_warning(checkpoint, tmp_path, monkeypatch):
     Image.new("RGB", (64, 40), "teal").save(tmp_path / "in.png")
-    monkeypatch.setattr("attnreport.sources.vision_boxes.TOLERANCE", -1e3)
-    monkeypatch.setattr("attnreport.sources.vision_tiles.slack", lambda _: -1.0)
+    for module in (vision_boxes, vision_tiles):
+        monkeypatch.setattr(module, "slack", lambda _: -1.0)
     run = build_run(Request(str(checkpoint("vit")), str(tmp_path / "in.png")))
     (notice,) = warnings(run)
     assert notice.what.startswith("Nothing can be laid over the picture: the processor does not")

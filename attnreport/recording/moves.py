@@ -43,6 +43,10 @@ def remember(
         rule(_Call(streams, function, args, kwargs, output))
 
 
+# No position has so high a number.
+_AFTER_ALL = 2.0**52
+
+
 @dataclass(slots=True, eq=False)
 class _Call:
     streams: Streams
@@ -52,7 +56,13 @@ class _Call:
     output: Any
 
     def keep(
-        self, tensor: Any, parents: Sequence[Parent | None], move: Move, *, bare: bool = False
+        self,
+        tensor: Any,
+        parents: Sequence[Parent | None],
+        move: Move,
+        *,
+        bare: bool = False,
+        pools: bool = False,
     ) -> None:
         """Keep the step to one result, if all it came from is known."""
         tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
@@ -64,7 +74,8 @@ class _Call:
         length = 1 + max((length_of(parent.tag) for parent in known), default=0)
         if length <= LONGEST:
             ways = (beginning_of(parent.tag) for parent in known if not is_constant(parent.tag))
-            tag.step = Step(known, tuple(tensor.shape), move, length, next(ways, None), bare)
+            way = next(ways, None)
+            tag.step = Step(known, tuple(tensor.shape), move, length, way, bare, pools)
 
     def parent(self, tensor: torch.Tensor) -> Parent | None:
         tag = self.streams.tag(tensor)
@@ -151,6 +162,25 @@ def _padded(call: _Call) -> None:
         lambda numbers: F.pad(numbers[0], pad, value=NOWHERE),
         bare=True,
     )
+
+
+def _pooled(call: _Call) -> None:
+    """Several positions become one; it is numbered as the first of them."""
+    first, *rest = call.args if call.args else (None,)
+    output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
+    given = _flat((*rest, *call.kwargs.values()))
+    if not isinstance(first, torch.Tensor) or any(isinstance(x, torch.Tensor) for x in given):
+        return
+    function, kwargs = call.function, call.kwargs
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        # Whole numbers up to 2⁵³ are themselves in float64, which every pooling takes.
+        real = torch.where(numbers[0] < 0, _AFTER_ALL, numbers[0].double())
+        result = function(-real, *rest, **kwargs)
+        lowest: torch.Tensor = -(result if isinstance(result, torch.Tensor) else result[0])
+        return torch.where(lowest >= _AFTER_ALL, NOWHERE, lowest).to(torch.int64)
+
+    call.keep(output, [call.parent(first)], move, pools=True)
 
 
 def _strided(call: _Call) -> None:
@@ -305,7 +335,15 @@ _MOVING: set[Any] = (
     - _CHOOSING
     - methods("requires_grad")
 )
+_POOLING: set[Any] = methods("amax", "max") | {
+    getattr(owner, f"{prefix}max_pool{count}d")
+    for owner in (F, torch, torch._C._nn)
+    for prefix in ("", "_")
+    for count in (1, 2, 3)
+    if hasattr(owner, f"{prefix}max_pool{count}d")
+}
 _RULES: dict[Any, Callable[[_Call], None]] = {
+    **dict.fromkeys(_POOLING, _pooled),
     **dict.fromkeys(_MOVING, _moved),
     **dict.fromkeys(_STILL, _still),
     **dict.fromkeys(_PADDING, _padded),

@@ -8,7 +8,7 @@ move ends the way: then there is no answer, rather than a guess.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -72,10 +72,13 @@ def _numbered(parent: Parent, batch: int) -> Iterator[torch.Tensor]:
         yield torch.arange(torch.Size(kept).numel()).reshape(kept).expand(*shape)
 
 
-def numbers_of(streams: Streams, tensor: torch.Tensor, root: Root) -> torch.Tensor | None:
+def numbers_of(
+    streams: Streams, tensor: torch.Tensor, root: Root, *, pooled: bool = False
+) -> torch.Tensor | None:
     """Return the number of each element's position, of the tensor's shape; None where unknown.
 
-    ``NOWHERE`` for padding, ``ELSEWHERE`` for what comes from another sequence.
+    ``NOWHERE`` for padding, ``ELSEWHERE`` for what comes from another sequence. Where several may
+    have been ``pooled`` to one, it is the number of the first of them.
     """
     target = streams.tag(tensor)
     if target is None:
@@ -89,15 +92,19 @@ def numbers_of(streams: Streams, tensor: torch.Tensor, root: Root) -> torch.Tens
         if id(tag) in known or not missing:
             waiting.pop()
             if id(tag) not in known:
-                known[id(tag)] = None if step is None else _taken(step, known)
+                known[id(tag)] = _taken(step, known, pooled=pooled)
         else:
             waiting += missing
     numbers = known[id(target)]
     return numbers if numbers is not None and numbers.shape == tensor.shape else None
 
 
-def _taken(step: Step, known: dict[int, torch.Tensor | None]) -> torch.Tensor | None:
+def _taken(
+    step: Step | None, known: dict[int, torch.Tensor | None], *, pooled: bool
+) -> torch.Tensor | None:
     """Return the numbers after a step; None where they are not those of one sequence."""
+    if step is None or (step.pools and not pooled):
+        return None
     given = [known[id(parent.tag)] for parent in step.parents]
     if given and all(numbers is None for numbers in given):
         return None
@@ -142,6 +149,8 @@ class Pieces:
         rows: ``(piece, query)`` position of each query, ``NOWHERE`` for padding.
         columns: ``(piece, key)`` the same of each key, ``ELSEWHERE`` of another sequence.
         length: of the sequence.
+        asking: how many positions the queries have, where these are not those of the keys, being
+            pooled from them: then ``rows`` counts these.
     """
 
     own: torch.Tensor
@@ -149,6 +158,7 @@ class Pieces:
     rows: torch.Tensor
     columns: torch.Tensor
     length: int
+    asking: int | None = None
 
     @property
     def heads(self) -> int:
@@ -158,11 +168,27 @@ class Pieces:
     @property
     def covering(self) -> bool:
         """Tell whether every position asks."""
-        return int((self.rows[torch.tensor(self.head) == 0] >= 0).sum()) == self.length
+        asked = int((self.rows[torch.tensor(self.head) == 0] >= 0).sum())
+        return asked == (self.asking or self.length)
+
+    @property
+    def cut(self) -> bool:
+        """Tell whether a head has several pieces."""
+        return len(self.own) > self.heads
+
+    def counted(self) -> Pieces:
+        """Return them with pooled positions counted by themselves, in the order of their first."""
+        rows, asked = _ranked(self.rows)
+        columns, answered = _ranked(self.columns)
+        same = torch.equal(asked, answered)
+        length = len(answered)
+        return replace(
+            self, rows=rows, columns=columns, length=length, asking=None if same else len(asked)
+        )
 
     def whole(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return ``(head, position, position)`` from ``(piece, query, key)``."""
-        whole = weights.new_zeros(self.heads, self.length, self.length)
+        """Return ``(head, query, position)`` from ``(piece, query, key)``."""
+        whole = weights.new_zeros(self.heads, self.asking or self.length, self.length)
         for piece, head, rows, columns in zip(
             weights, self.head, self.rows, self.columns, strict=True
         ):
@@ -172,6 +198,12 @@ class Pieces:
             # One key may stand in a piece twice: its weights add up, as its values do.
             whole[head].index_put_(places, part, accumulate=True)
         return whole
+
+
+def _ranked(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the place of each number among all that there are, and these in their order."""
+    known = torch.unique(numbers[numbers >= 0])
+    return torch.where(numbers >= 0, torch.searchsorted(known, numbers), numbers), known
 
 
 def arranged(rows: torch.Tensor, columns: torch.Tensor, root: Root, example: int) -> Pieces | None:

@@ -228,7 +228,8 @@ def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: 
         lay(found, pieces, shown, origin, held)
     # Other columns of the same rows may be on their way to another product.
     all_there = bool(np.all(found.weights.sum(axis=-1) > 1 - _TOLERANCE["float32"]))
-    lay_axis(watch, found, product.lead, _rows(product), pieces)
+    sides = _rows(product), Side(product.source, product.align)
+    lay_axis(watch, found, product.lead, sides, pieces)
     origin.laid = True
     watch.laid.add(name)
     watch.keep(found)

@@ -146,7 +146,7 @@ def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | Non
         weights = weights.reshape(*lead, *weights.shape[-2:])
         values = given.value.expand(*lead, -1, -1)
         lay(found, pieces, weights, found, (weights, values, given.output))
-    lay_axis(watch, found, lead, rows, pieces)
+    lay_axis(watch, found, lead, (rows, columns), pieces)
     watch.keep(found)
     if pieces.covering:
         watch.attended_in_windows(found, given.output, pieces)

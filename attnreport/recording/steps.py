@@ -48,6 +48,7 @@ class Step:
         length: how many steps there are back to the beginning.
         beginning: what is known of the tensor that the way begins at; None for a constant.
         bare: whether nothing but places changed.
+        pools: whether several positions became one, which has the number of the first of them.
     """
 
     parents: tuple[Parent, ...]
@@ -56,6 +57,7 @@ class Step:
     length: int
     beginning: Tag | None
     bare: bool = False
+    pools: bool = False
 
 
 def is_constant(tag: Tag) -> bool:
@@ -93,5 +95,7 @@ def part_of_tensor(tag: Tag | None) -> Any:
     """Return which part of an attention a tensor was made of, by moves alone."""
     while tag is not None and tag.part is None:
         step: Step | None = tag.step
-        tag = next((x.tag for x in step.parents if not is_constant(x.tag)), None) if step else None
+        if step is None or step.pools:
+            return None
+        tag = next((x.tag for x in step.parents if not is_constant(x.tag)), None)
     return None if tag is None else tag.part

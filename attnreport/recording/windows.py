@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from attnreport.axis import Axis
 from attnreport.recording.found import Found
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
@@ -35,9 +36,11 @@ class Side:
     tensor: torch.Tensor
     arrange: Callable[[torch.Tensor], torch.Tensor]
 
-    def numbers(self, watch: Watch, root: Root, lead: Sequence[int]) -> torch.Tensor | None:
+    def numbers(
+        self, watch: Watch, root: Root, lead: Sequence[int], *, pooled: bool = False
+    ) -> torch.Tensor | None:
         """Return ``(piece, position)``, or None where they are not followed to this root."""
-        numbers = numbers_of(watch.streams, self.tensor, root)
+        numbers = numbers_of(watch.streams, self.tensor, root, pooled=pooled)
         if numbers is None:
             return None
         try:
@@ -85,13 +88,18 @@ def _cut_from(
         if root.length**2 > _MOST:
             continue
         # One root for both: of two sequences of one length nothing would tell which is which.
-        answering = columns.numbers(watch, root, lead)
-        asking = None if answering is None else rows.numbers(watch, root, lead)
-        if answering is None or asking is None:
-            continue
-        pieces = arranged(asking, answering, root, watch.example)
-        if pieces is not None and _can_be_shown(pieces):
-            return pieces
+        for pooled in (False, True):
+            answering = columns.numbers(watch, root, lead, pooled=pooled)
+            asking = None if answering is None else rows.numbers(watch, root, lead, pooled=pooled)
+            if answering is None or asking is None:
+                continue
+            pieces = arranged(asking, answering, root, watch.example)
+            if pieces is None or (pooled and not pieces.cut):
+                # Of a single piece all keys answer every query: nothing has to be put back.
+                continue
+            pieces = pieces.counted() if pooled else pieces
+            if _can_be_shown(pieces):
+                return pieces
     return None
 
 
@@ -134,7 +142,10 @@ def lay(
     elsewhere = int((pieces.columns == ELSEWHERE).any(dim=1).sum())
     if elsewhere:
         found.reasons.append("keys that are no positions of it have the sink's share")
-    found.partial = part_of(pieces, origin)
+    if pieces.asking is None:
+        found.partial = part_of(pieces, origin)
+    else:
+        found.reasons.append("each query is pooled from several positions")
 
 
 def part_of(pieces: Pieces, origin: object, rows: torch.Tensor | None = None) -> Partial:
@@ -160,14 +171,29 @@ def _own(tensor: torch.Tensor, pieces: Pieces) -> torch.Tensor:
     return tensor.reshape(-1, *tensor.shape[-2:])[pieces.own.to(tensor.device)].to(precise)
 
 
-def lay_axis(watch: Watch, found: Found, lead: Sequence[int], rows: Side, pieces: Pieces) -> None:
-    """Give the positions of the sequence the regions of the picture that they were made of."""
+def lay_axis(
+    watch: Watch, found: Found, lead: Sequence[int], sides: tuple[Side, Side], pieces: Pieces
+) -> None:
+    """Give the positions of the sequence the regions of the picture that they were made of.
+
+    Args:
+        watch: whose regions tell.
+        found: whose axes they are.
+        lead: the leading dimensions.
+        sides: the queries and the keys.
+        pieces: where they belong.
+    """
     first = torch.tensor([head == 0 for head in pieces.head])
 
-    def pick(numbers: torch.Tensor) -> torch.Tensor:
-        each = rows.arrange(numbers).expand(*lead, -1, -1)
-        return each.reshape(-1, *each.shape[-2:])[pieces.own][first]
+    def axis_of(side: Side, places: torch.Tensor, length: int) -> Axis | None:
+        def pick(numbers: torch.Tensor) -> torch.Tensor:
+            each = side.arrange(numbers).expand(*lead, -1, -1)
+            return each.reshape(-1, *each.shape[-2:])[pieces.own][first]
 
-    found.query_axis = found.key_axis = watch.axis_laid(
-        rows.tensor, pick, pieces.rows[first], pieces.length
-    )
+        return watch.axis_laid(side.tensor, pick, places[first], length)
+
+    rows, columns = sides
+    found.query_axis = axis_of(rows, pieces.rows, pieces.asking or pieces.length)
+    found.key_axis = found.query_axis
+    if pieces.asking is not None:
+        found.key_axis = axis_of(columns, pieces.columns, pieces.length)

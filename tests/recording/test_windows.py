@@ -9,6 +9,7 @@ import torch
 import transformers
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+from transformers.models.hiera import modeling_hiera
 
 import attnreport
 
@@ -130,3 +131,75 @@ def test_what_cannot_be_put_back_is_said():
     picture = torch.randn(1, 3, 2 * SIDE, 2 * SIDE)
     with pytest.raises(attnreport.AttentionNotFound, match="could not be put back"):
         reference.record(Scrambled(3, 0, True), picture)
+
+
+def seen_by(attention):
+    """What the values of an attention are and what goes into its last projection, as it runs."""
+    seen = {}
+    attention.qkv.register_forward_hook(lambda _, __, output: seen.update(qkv=output.detach()))
+    attention.proj.register_forward_pre_hook(lambda _, given: seen.update(mixed=given[0].detach()))
+    return seen
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_queries_that_are_pooled_in_windows_lie_on_the_next_stage(heads):
+    """Hiera (Ryali et al. 2023): where a stage begins a query is the largest of four positions'."""
+    torch.manual_seed(0)
+    config = transformers.HieraConfig(
+        embed_dim=8, depths=[1, 2, 1, 1], num_heads=[heads] * 4, image_size=[128, 128]
+    )
+    model, picture = transformers.HieraModel(config).eval(), torch.randn(1, 3, 128, 128)
+    seen = seen_by(model.encoder.stages[1].layers[0].attn)
+    with torch.no_grad(), attnreport.capture(model) as recording:
+        model(picture)
+    run = recording.run()
+    assert not run.missed
+    pooled, later = run.attentions[1:3]
+    assert pooled.name == "encoder.stages.1.layers.0.attn"
+    assert pooled.weights.shape == (heads, 256, 1024)
+    assert pooled.residual < 1e-5
+    assert pooled.queries == later.queries == later.keys
+    assert "each query is pooled from several positions" in run.ledger[1].reason
+    # The model has its patches in another order, in which four that are pooled lie far apart.
+    order = torch.arange(1024.0).view(1, 1024, 1)
+    order = modeling_hiera.unroll(order, (32, 32), (1, 1), [[2, 2]] * 3).flatten().long()
+    first = order.view(4, 256).amin(dim=0)
+    values = torch.empty(1024, heads, 16 // heads)
+    values[order] = seen["qkv"][0].unflatten(-1, (3, heads, -1))[:, 2]
+    mixed = np.einsum("hqk,khw->qhw", pooled.weights, values.numpy())
+    expected = seen["mixed"][0][first.argsort()]
+    assert np.abs(mixed.reshape(256, -1) - expected.numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_queries_that_are_pooled_in_rows_and_columns_lie_on_the_next_stage(implementation):
+    """SAM 2 (Ravi et al. 2024): the same in windows of a picture."""
+    torch.manual_seed(0)
+    config = transformers.Sam2HieraDetConfig(
+        hidden_size=8,
+        num_attention_heads=1,
+        image_size=[128, 128],
+        blocks_per_stage=[1, 2, 1, 1],
+        embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 2, 2, 2],
+        window_size_per_stage=[8, 4, 4, 4],
+        window_positional_embedding_background_size=[4, 4],
+        global_attention_blocks=[],
+    )
+    model = transformers.Sam2HieraDetModel._from_config(config, attn_implementation=implementation)
+    model, picture = model.eval(), torch.randn(1, 3, 128, 128)
+    seen = seen_by(model.blocks[1].attn)
+    with torch.no_grad(), attnreport.capture(model) as recording:
+        model(picture)
+    pooled = next(a for a in recording.run().attentions if a.name == "blocks.1.attn")
+    # 32 × 32 patches in windows of 8 × 8, each pooled to 4 × 4.
+    assert pooled.weights.shape == (2, 256, 1024)
+    assert pooled.residual < 1e-5
+
+    def laid(windows):
+        rows = windows.unflatten(0, (4, 4)).transpose(1, 2)
+        return rows.flatten(2, 3).flatten(0, 1).flatten(0, 1)
+
+    values = laid(seen["qkv"]).unflatten(-1, (3, 2, -1))[:, 2]
+    mixed = np.einsum("hqk,khw->qhw", pooled.weights, values.numpy())
+    assert np.abs(mixed.reshape(256, -1) - laid(seen["mixed"]).numpy()).max() < 1e-5

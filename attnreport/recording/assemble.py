@@ -52,7 +52,9 @@ def assemble(watch: Watch) -> Assembled:
     number = 0
     for found in seen:
         if isinstance(found, LedgerEntry):
-            if not isinstance(found, Skipped) or found not in skipped:
+            if not isinstance(found, Skipped):
+                ledger.append(_explained(watch, found))
+            elif found not in skipped:
                 ledger.append(found)
             if isinstance(found, Skipped):
                 skipped.add(found)
@@ -237,6 +239,14 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
         reason = f"{watch.outside} computations of attention outside the model's modules"
         entries.append(LedgerEntry("", "outside the model", None, reason))
     return entries
+
+
+def _explained(watch: Watch, entry: LedgerEntry) -> LedgerEntry:
+    """Say first what the layer is, where that is known of its kind."""
+    words = kind_of(watch.names.class_of(entry.name))
+    if not words or words in entry.reason:
+        return entry
+    return replace(entry, reason=f"{words}; {entry.reason}")
 
 
 def _lost(watch: Watch, name: str, function: str) -> str:

@@ -106,7 +106,7 @@ def _at_each_position(lead: Sequence[int], queries: int, keys: int, stream: Stre
 def _batch_first(first: int, batch: int | None, example: int) -> Layout | str:
     if batch is not None and first not in (1, batch):
         return (
-            f"the first dimension is {first}, the batch {batch}: windows, chunks or beams, "
+            f"the first dimension is {first}, the batch {batch}: windows, chunks, frames or beams, "
             "which could not be put back on their sequence"
         )
     if first != 1 and example >= first:

@@ -32,7 +32,17 @@ _HASHES = (
     "attention by hashing (YOSO, Zeng et al. 2021): values are summed up whose keys fall where the "
     "query falls, without a softmax"
 )
+_OUTLOOK = (
+    "outlook attention (Yuan et al. 2021): what overlapping windows give to a position is added "
+    "up, so that its shares of all positions are no weights that sum to 1"
+)
+_NGRAM = (
+    "n-gram attention (ProphetNet, Qi et al. 2020): its predicting streams look at the positions "
+    "of two sequences at once, the main stream's and their own"
+)
 _KINDS = (
+    (r"outlook\w*(attention|attn)$", _OUTLOOK),
+    (r"ngramselfattention$", _NGRAM),
     (r"autoformerattention$", _DELAYS),
     (r"mra(self)?attention$", _RESOLUTIONS),
     (r"yoso(self)?attention$", _HASHES),

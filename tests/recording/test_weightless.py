@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from timm.models import volo
 from torch import nn
 from transformers.models.rt_detr_v2 import modeling_rt_detr_v2
 
@@ -126,6 +127,43 @@ def test_deformable_attention_that_samples_otherwise_is_named():
     (entry,) = recording.ledger
     assert "points could not be followed to the maps that they sample" in entry.reason
     assert not entry.captured
+
+
+class OutlookAttention(nn.Module):
+    """Windows around each position that overlap, as VOLO has them (timm)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = volo.OutlookAttention(WIDTH, num_heads=2)
+
+    def forward(self, picture):
+        return self.layer(picture)
+
+
+def test_outlook_attention_says_what_it_is():
+    model = nn.Sequential(OutlookAttention()).eval()
+    (entry,) = ledger_of(model, torch.randn(1, 6, 6, WIDTH)).ledger
+    assert (entry.name, entry.captured) == ("0.layer", False)
+    assert entry.reason.startswith("outlook attention (Yuan et al. 2021): what overlapping windows")
+    assert "3 leading dimensions" in entry.reason
+
+
+def test_the_predicting_streams_of_prophetnet_say_what_they_are():
+    config = transformers.ProphetNetConfig(
+        vocab_size=30,
+        hidden_size=16,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        num_encoder_attention_heads=2,
+        num_decoder_attention_heads=2,
+    )
+    model, ids = transformers.ProphetNetModel(config).eval(), torch.randint(3, 30, (1, 6))
+    recording = ledger_of(model, input_ids=ids, decoder_input_ids=ids)
+    (entry,) = [each for each in recording.ledger if not each.captured]
+    assert entry.reason.startswith("n-gram attention (ProphetNet, Qi et al. 2020)")
+    assert "decoder.layers.0.self_attn" in [each.name for each in recording.run().attentions]
 
 
 class Averaged(nn.Module):

@@ -37,6 +37,8 @@ def test_shipped_model_tells_held_out_charts_and_looks_at_marks(script):
     area = np.mean([script.marked(drawing).mean() for drawing in drawings[:60]])
     for read in ("last layer, mean of heads", "relevance for the predicted kind"):
         assert np.mean([one[read] for one in looks]) > 1.3 * area
+    # Rollout takes in what each layer lets through as it is, so it is spread wider.
+    assert np.mean([one["rollout of all layers"] for one in looks]) > 1.2 * area
 
 
 def test_a_picture_of_any_size_has_its_patches_over_all_of_it(tmp_path):

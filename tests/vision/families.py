@@ -67,6 +67,7 @@ DETR = {"backbone_config": BACKBONE, "use_timm_backbone": False, "use_pretrained
         "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
         "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
         "num_queries": 5}  # fmt: skip
+DAB = {**DETR, "hidden_size": 16, "decoder_n_points": 4}
 SWIN = {"image_size": 60, "patch_size": 4, "embed_dim": 8, "window_size": 4, "depths": [2, 2],
         "num_heads": [1, 2]}  # fmt: skip
 HIERA = {"image_size": [64, 64], "embed_dim": 8, "depths": [1] * 4, "num_heads": [1, 2, 2, 2],
@@ -117,6 +118,8 @@ FAMILIES = {
     "sam": Family("SamVision", SAM, larger),
     "sam_with_decoder": Family("Sam", WHOLE_SAM, sam_processor, sides=9, slack=0.6),
     "detr": Family("Detr", DETR, detr_processor, slack=0.5),
+    "table_transformer": Family("TableTransformer", DETR, detr_processor, slack=0.5),
+    "dab_detr": Family("DabDetr", DAB, detr_processor, sides=2, slack=0.5),
     "conditional_detr": Family("ConditionalDetr", DETR, detr_processor, slack=0.5),
 }  # fmt: skip
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from families import draw
 from PIL import Image
+from planted import check_page
+from test_families import SIZES, check_places, shone
 from tiny_vision import SMALL, SQUARE, cropped, exact, picture_tokenizer, words_tokenizer
 
 from attnreport.build import build_run
@@ -27,7 +30,7 @@ def towers(tmp_path):
     def save(name):
         model, processor, _ = TOWERS[name]
         torch.manual_seed(0)
-        for part in (model().eval(), processor(), words_tokenizer("a", "cat", "sat")):
+        for part in (draw(model()).eval(), processor(), words_tokenizer("a", "cat", "sat")):
             part.save_pretrained(tmp_path / name)
         return str(tmp_path / name)
 
@@ -53,6 +56,22 @@ def test_text_and_picture_are_two_sequences(towers, picture, name):
             assert attention.queries.name in {"text", "picture"}
             assert (attention.queries.picture is not None) == (attention.queries.name == "picture")
     assert run.provenance.input_text == "in.png\na cat sat"
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_what_shines_in_a_box_changes_its_position_beside_a_text(towers, tmp_path, page_of, name):
+    path, found = tmp_path / "in.png", []
+    model = towers(name)
+
+    def run(image):
+        image.save(path)
+        return build_run(Request(model, str(path), prompt="a cat sat"))
+
+    for size in SIZES.values():
+        dark, bright, reached = shone(name, run, size, 0.01)
+        assert check_places(dark, bright, reached.spot, 0.01) >= 2
+        found.append(reached)
+    check_page(page_of, found)
 
 
 def test_a_picture_alone_asks_for_the_text(towers, picture):

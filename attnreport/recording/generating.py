@@ -37,8 +37,7 @@ def _wrapping(original: Callable[..., Any], hearing: Hearing) -> Callable[..., A
         watches = [watch for watch in hearing.watches() if watch.names.has(self)]
         if not watches:
             return original(self, *args, **kwargs)
-        sources = _sources(self, args, kwargs)
-        more = _count("num_beams", sources) > 1 and not _option(_MORE, sources)
+        more = _has_to_say_more(watches[0], original, (self, args, kwargs))
         if more:
             kwargs[_MORE] = True
         with contextlib.ExitStack() as stack:
@@ -50,6 +49,20 @@ def _wrapping(original: Callable[..., Any], hearing: Hearing) -> Callable[..., A
         return getattr(output, "sequences", output) if more else output
 
     return generate
+
+
+def _has_to_say_more(
+    watch: Watch, original: Callable[..., Any], call: tuple[Any, tuple[Any, ...], dict[str, Any]]
+) -> bool:
+    """Tell whether a search would return ids alone, which do not say whose rows they are."""
+
+    def ask(_: Watch) -> None:
+        sources = _sources(*call)
+        answers.append(_count("num_beams", sources) > 1 and not _option(_MORE, sources))
+
+    answers = [False]
+    watch.attempt(original, ask)
+    return answers[-1]
 
 
 def _begin(

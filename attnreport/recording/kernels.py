@@ -58,7 +58,7 @@ def _watched(function: Callable[..., Any], watches: list[Watch]) -> Callable[...
     @functools.wraps(function)
     def attend(*args: Any, **kwargs: Any) -> Any:
         given = dict(zip(_NAMES, args, strict=False)) | kwargs
-        before = [(len(watch.found), *_streams(watch, given)) for watch in watches]
+        before = [_before(watch, function, given) for watch in watches]
         output = function(*args, **kwargs)
         for watch, (count, queries, keys) in zip(watches, before, strict=True):
             if len(watch.found) == count and not torch.compiler.is_compiling():
@@ -68,6 +68,15 @@ def _watched(function: Callable[..., Any], watches: list[Watch]) -> Callable[...
         return output
 
     return attend
+
+
+def _before(
+    watch: Watch, function: Callable[..., Any], given: dict[str, Any]
+) -> tuple[int, Stream | None, Stream | None]:
+    """Return how much was found until now, and the streams of queries and keys."""
+    streams: list[tuple[Stream | None, Stream | None]] = [(None, None)]
+    watch.attempt(function, lambda own: streams.append(_streams(own, given)))
+    return (len(watch.found), *streams[-1])
 
 
 def _streams(watch: Watch, given: dict[str, Any]) -> tuple[Stream | None, Stream | None]:

@@ -372,7 +372,9 @@ class Watch(TorchFunctionMode):
             self.found.append(LedgerEntry(name, call, None, reason))
 
     def _failed(self, function: Any, error: Exception) -> None:
-        name = self.names.current() or ""
+        name = ""
+        with contextlib.suppress(Exception):  # where it is may be what could not be told
+            name = self.names.current() or ""
         self.found.append(LedgerEntry(name, name_of(function), None, _words(error)))
 
 

@@ -1,5 +1,6 @@
 """Whatever goes wrong, the model, torch and the user's own exception stay what they were."""
 
+import contextlib
 import gc
 import math
 import threading
@@ -11,6 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.generation import GenerationMixin
+from transformers.modeling_utils import AttentionInterface
 
 import attnreport
 from attnreport.errors import InvalidInput
@@ -30,6 +34,8 @@ def state(model):
         torch.backends.mha.get_fastpath_enabled(),
         nn.MultiheadAttention.forward,
         nn.modules.module._global_forward_hooks.copy(),
+        AttentionInterface.get_interface,
+        GenerationMixin.generate,
         [(type(m), m.training, dict(m._forward_hooks), set(vars(m))) for m in model.modules()],
         [id(p) for p in model.parameters()],
     )
@@ -95,6 +101,73 @@ def test_following_that_fails_costs_the_user_nothing(monkeypatch):
         assert torch.equal(model(hidden), expected)
     assert all("\n" not in entry.reason for entry in recording.ledger)
     assert any("lost the thread" in entry.reason for entry in recording.ledger)
+
+
+OURS = [
+    "apart.quietly",
+    "assemble.padding_of",
+    "following.follow",
+    "found.Found.settle",
+    "generating._begin",
+    "generating._end",
+    "generating._sources",
+    "generation.Generation.called",
+    "generation.Generation.layout",
+    "gradients.await_gradient",
+    "handwritten.begin",
+    "kernels._record",
+    "kernels._streams",
+    "layout.Layout.pick",
+    "memory.Memory.take",
+    "naming.Names.current",
+    "product.record",
+    "projection.Projections.begin",
+    "sdpa.Found",
+    "selection.Selection.rows_of",
+    "streams.Streams.assign",
+    "streams.Streams.entering",
+    "watch.recorder_of",
+    "watch.remember",
+    "watch.without_modes",
+    "watch.Watch.keep",
+]
+
+
+@pytest.mark.parametrize("place", OURS)
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_an_error_anywhere_of_ours_leaves_all_as_it_was(place, implementation, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("ours")
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=0,
+    )
+    model = LlamaForCausalLM._from_config(config, attn_implementation=implementation).eval()
+    ids = torch.randint(3, 30, (1, 4))
+
+    def run():
+        made = model.generate(ids, max_new_tokens=2, num_beams=2, do_sample=False)
+        number = model(ids).logits.sum()
+        number.backward()
+        return made, number, model.lm_head.weight.grad.clone()
+
+    plain = run()
+    model.zero_grad()
+    before = state(model)
+    monkeypatch.setattr(f"attnreport.recording.{place}", fail)
+    with attnreport.capture(model, gradients=True, values=True) as recording:
+        output = run()
+    assert all(map(torch.equal, plain, output))
+    assert state(model) == before
+    with contextlib.suppress(attnreport.AttentionNotFound, RuntimeError):
+        # What our own code cannot put together may fail here, where it costs the model nothing.
+        recording.run()
 
 
 def test_an_interrupt_goes_through(monkeypatch):

@@ -7,18 +7,18 @@ where they come from.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 
-from attnreport.recording.reading import Rows
+from attnreport.recording.reading import Heads, Rows
 from attnreport.recording.reducing import Reduction
-from attnreport.recording.weights import hide, later_keys, scaled
+from attnreport.recording.room import Pool
+from attnreport.recording.weights import hide, later_keys, precisely
 from attnreport.reduced import LARGEST
 
-# exp of this is 0, and 0 times this is 0.
-_LOWEST = -1e4
+# The score of what may not be looked at: its weight is 0, and 0 times this is 0.
+_LOWEST = torch.finfo(torch.float32).min
 
 
 def reduced_softmax(  # noqa: PLR0913 - the formula has this many terms
@@ -29,36 +29,44 @@ def reduced_softmax(  # noqa: PLR0913 - the formula has this many terms
     scale: float | None = None,
     mask: torch.Tensor | None = None,
     causal: bool = False,
+    pool: Pool | None = None,
 ) -> tuple[Reduction, torch.Tensor]:
     """Return what is kept of softmax(query keyᵀ · scale + mask), and that times the values.
 
-    Arguments as of ``weights.attend``, on the CPU.
+    Arguments as of ``weights.attend``, on the CPU. What is computed is written to ``pool``, over
+    what was there.
 
     Returns:
-        The reduction, and ``(head, query, width)`` at least in float32.
+        The reduction, and ``(head, query, width)`` at least in float32, in the pool.
     """
-    query, key = scaled(query, key, scale)
-    heads, queries, keys = shape = (*query.shape[:2], key.shape[1])
-    key, value = _per_head(key, heads), _per_head(value.to(query.dtype), heads)
-    every = _Operands(query, key, value, None if mask is None else mask.expand(shape))
+    pool = pool or Pool()
+    query, key, scale = precisely(query, key, scale)
+    heads, queries = query.shape[:2]
+    shape = (heads, queries, key.shape[1])
+    key = _per_head(key, pool.room("keys", (heads, *key.shape[1:]), query.dtype))
+    value = _per_head(value, pool.room("values", (heads, *value.shape[1:]), query.dtype))
+    mixed = pool.room("mixed", (heads, queries, value.shape[2]), query.dtype)
+    mask = None if mask is None else mask.expand(shape)
+    every = _Operands(query, key, value, mask, scale, slice(0, queries))
     reduction = Reduction(shape)
-    mixed = query.new_empty(heads, queries, value.shape[2])
-    room = query.new_empty(2, reduction.at_once * keys)
-    for rows in reduction.some_rows():
-        own = every.of(rows, causal=causal)
-        reader = Rows(reduction, rows, own.key.shape[1], own.most)
-        for some in reduction.some_heads():
-            scores, weights = own.attend(some, room)
-            mixed[some, rows] = torch.bmm(weights, own.value[some])
-            reader.read(some, weights.float(), scores.float(), relative=True)
+    parts = [every.of(rows, causal=causal) for rows in reduction.some_rows()]
+    known = [Rows(reduction, part.rows, part.keys, part.most) for part in parts]
+    # The keys and values of a head stay in the cache for all of its rows.
+    for some in reduction.some_heads():
+        reader = Heads(reduction, some, pool)
+        for part, rows in zip(parts, known, strict=True):
+            scores, weights = part.attend(some, pool)
+            torch.bmm(weights, part.value[some], out=mixed[some, part.rows])
+            reader.read(rows, weights.float(), scores.float())
+        reader.finish()
     return reduction, mixed
 
 
-def _per_head(shared: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return ``(head, key, width)`` of keys or values that groups of heads share."""
-    groups, keys, width = shared.shape
-    each = shared.unsqueeze(1).expand(groups, heads // groups, keys, width)
-    return each.reshape(heads, keys, width).contiguous()
+def _per_head(shared: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    """Write ``(key head, …)`` of keys or values, which groups of heads share, for each head."""
+    groups = len(shared)
+    room.view(groups, len(room) // groups, *room.shape[1:]).copy_(shared.unsqueeze(1))
+    return room
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +74,12 @@ class _Operands:
     """Hold what some rows of every head are computed from, in one precision.
 
     Attributes:
-        query: ``(head, query, width)``, scaled.
+        query: ``(head, query, width)``.
         key: ``(head, key, width)``.
-        value: the same.
+        value: ``(head, key, width)``.
         mask: ``(head, query, key)`` or None.
+        scale: what scores are multiplied by.
+        rows: which queries these are.
         later: which of the last keys come after a query, ``(query, key)``; None where they may be
             looked at.
     """
@@ -78,11 +88,18 @@ class _Operands:
     key: torch.Tensor
     value: torch.Tensor
     mask: torch.Tensor | None
+    scale: float
+    rows: slice
     later: torch.Tensor | None = None
+
+    @property
+    def keys(self) -> int:
+        """Return how many keys there are."""
+        return self.key.shape[1]
 
     def of(self, rows: slice, *, causal: bool) -> _Operands:
         """Return those of some rows; of causal attention without the keys after the last."""
-        keys, later = self.key.shape[1], None
+        keys, later = self.keys, None
         if causal:
             keys = min(keys, max(rows.stop, LARGEST))
             length = rows.stop - rows.start
@@ -93,34 +110,31 @@ class _Operands:
             key=self.key[:, :keys],
             value=self.value[:, :keys],
             mask=None if self.mask is None else self.mask[:, rows, :keys],
+            rows=rows,
             later=later,
         )
 
     @property
     def most(self) -> torch.Tensor | None:
         """Return how many keys each row may look at, ``(query,)``; None for all."""
-        return None if self.later is None else self.key.shape[1] - self.later.sum(dim=-1)
+        return None if self.later is None else self.keys - self.later.sum(dim=-1)
 
-    def attend(self, heads: slice, room: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return scores relative to the largest of their row, and the weights they make.
+    def attend(self, heads: slice, pool: Pool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return finite scores, and the weights they make.
 
         Both are ``(head, query, key)``. A row that may look at nothing has weights of zero.
 
         Args:
             heads: which heads.
-            room: where they are written, over what was there.
+            pool: where they are written, over those of other heads.
         """
         query, key = self.query[heads], self.key[heads]
         shape = (*query.shape[:2], key.shape[1])
-        scores, weights = (each[: math.prod(shape)].view(shape) for each in room)
-        torch.bmm(query, key.mT, out=scores)
-        hide(scores, None if self.mask is None else self.mask[heads], self.later)
-        highest = scores.amax(dim=-1, keepdim=True)
-        blind = highest == -math.inf
-        scores.sub_(highest.masked_fill_(blind, 0))
-        if self.mask is not None or self.later is not None:
-            scores.clamp_(min=_LOWEST)
+        scores, weights = (pool.room(name, shape, query.dtype) for name in ("scores", "weights"))
+        scores.baddbmm_(query, key.mT, beta=0, alpha=self.scale)
+        hide(scores, None if self.mask is None else self.mask[heads], self.later, _LOWEST)
         torch.softmax(scores, dim=-1, out=weights)
-        if self.mask is not None and blind.any():
+        if self.mask is not None:
+            blind = scores.amax(dim=-1, keepdim=True) == _LOWEST
             weights.masked_fill_(blind, 0)
         return scores, weights

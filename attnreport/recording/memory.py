@@ -17,6 +17,7 @@ import torch
 from attnreport.joining import SHORTEST
 from attnreport.recording.apart import quietly
 from attnreport.recording.reducing import Reduction
+from attnreport.recording.room import Pool
 
 if TYPE_CHECKING:
     from attnreport.recording.found import Found
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # What is kept by default, in bytes.
 MAX_MEMORY = 2_000_000_000
+# While all weights together are less than this part of the limit they are computed at once.
+_EARLY = 16
 # Positions joined to one at most: more would leave nothing to see.
 _COARSEST = 64
 NO_WEIGHTS = np.empty((0, 0, 0), np.float32)
@@ -45,13 +48,17 @@ class Memory:
         self._held: list[Found] = []
         self._block = 1
         self._norms = ""
+        self._pool = Pool()
         self.whole = 0
 
     def may_wait(self, operands: Operands) -> bool:
         """Tell whether weights are better computed once it is known whether all can be kept."""
         if self._limit is None or max(operands.shape[1:]) <= SHORTEST:
             return False
-        return self._block > 1 or operands.small
+        if self._block > 1:
+            return True
+        early = _EARLY * (self.whole + _BYTES * math.prod(operands.shape)) <= self._limit
+        return operands.small and not early
 
     def too_large(self, shape: Sequence[int]) -> bool:
         """Tell whether weights ``(head, query, key)`` alone take more than is allowed."""
@@ -72,6 +79,10 @@ class Memory:
         self._fit()
         if found.waiting is not None:
             found.waiting = found.waiting.copied()
+
+    def release(self) -> None:
+        """Give the memory back that was computed in."""
+        self._pool = Pool()
 
     def waiting(self) -> list[Found]:
         """Return what still waits: by now it is known that all of it can be kept."""
@@ -112,13 +123,13 @@ class Memory:
             return
         if found.waiting is not None:
             with quietly(found.waiting.query):
-                found.reduction, found.residual = found.waiting.reduced()
+                found.reduction, found.residual = found.waiting.reduced(self._pool)
             found.waiting = None
         elif found.reduction is None:
             if max(found.weights.shape[1:]) <= SHORTEST:
                 return
             with quietly(torch.from_numpy(found.weights)):
-                found.reduction = Reduction.of(found.weights, found.sink)
+                found.reduction = Reduction.of(found.weights, found.sink, self._pool)
             found.weights = NO_WEIGHTS
             found.value_norms = None
             found.unweighed = "neighbouring positions are joined"

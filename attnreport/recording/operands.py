@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 from attnreport.recording.by_rows import reduced_softmax
 from attnreport.recording.reducing import Reduction
+from attnreport.recording.room import Pool
 from attnreport.recording.weights import attend, distance
 
 _Read = TypeVar("_Read")
@@ -71,9 +73,9 @@ class Operands:
         """Return weights ``(head, query, key)`` and their residual, as in ``Found``."""
         return self._read_by(attend)
 
-    def reduced(self) -> tuple[Reduction, float | None]:
+    def reduced(self, pool: Pool) -> tuple[Reduction, float | None]:
         """Return what is kept of the weights where they are too many, and their residual."""
-        return self._read_by(reduced_softmax)
+        return self._read_by(partial(reduced_softmax, pool=pool))
 
     def _read_by(
         self, read: Callable[..., tuple[_Read, torch.Tensor]]

@@ -7,13 +7,15 @@ not where the weights come from.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from attnreport.joining import SHORTEST
+from attnreport.recording.room import Pool
 from attnreport.reduced import FIGURES
 
 if TYPE_CHECKING:
@@ -23,15 +25,13 @@ Floats = NDArray[np.float32]
 
 # A row's largest weights are looked for in groups of so many keys.
 _GROUP = 16
-# Weight and key in one whole number: the key is in its lower half.
-_BITS = 32
-_KEY = 2**_BITS - 1
-_UNSIGNED = 2**31 - 1
-_PLACE = {name: place for place, name in enumerate(FIGURES)}
+# Weight and key in one whole number of two halves: the weight is in the upper one.
+_UPPER = 1 if sys.byteorder == "little" else 0
+_LOWER = 1 - _UPPER
 
 
 class Rows:
-    """Read the same rows of some heads after the other.
+    """Know of some rows where their keys lie; the same for every head.
 
     Args:
         into: what holds what is read.
@@ -44,12 +44,11 @@ class Rows:
     def __init__(
         self, into: Reduction, rows: slice, keys: int, most: torch.Tensor | None = None
     ) -> None:
-        self._into = into
-        self._rows = rows
-        self._figures = torch.from_numpy(into.figures[:, :, rows])
+        self.rows, self.keys = rows, keys
+        self.joined = slice(*map(into.block_of, (rows.start, rows.stop + 1)))
+        self._visible = torch.from_numpy(into.visible[rows])
         self._most = torch.tensor(keys) if most is None else most
-        self._seen = torch.zeros(rows.stop - rows.start, keys, dtype=torch.bool)
-        self._all_seen = False
+        self._seen: torch.Tensor | None = torch.zeros(len(self._visible), keys, dtype=torch.bool)
         asked = torch.arange(rows.start, rows.stop, dtype=torch.float32)
         answering = torch.arange(keys, dtype=torch.float32)
         # |q − k| is |k − middle| ± (q − middle) for every key on one side of all these rows.
@@ -61,132 +60,147 @@ class Rows:
         self._near = slice(min(rows.start, keys), min(rows.stop, keys))
         self._apart = (asked.unsqueeze(-1) - answering[self._near]).abs_()
 
-    def read(
-        self,
-        heads: slice,
-        weights: torch.Tensor,
-        logs: torch.Tensor,
-        *,
-        relative: bool = False,
-    ) -> None:
-        """Read some heads.
-
-        Args:
-            heads: which they are.
-            weights: ``(head, query, key)``, contiguous float32.
-            logs: their logarithms, finite where a weight is 0; written over.
-            relative: whether the logarithms are of what each is of the row's largest.
-        """
-        self._join(heads, weights)
-        self._rank(heads, weights)
-        self._see(weights)
-        sums = weights.sum(dim=-1)
-        self._put("sum", heads, sums)
-        # −Σ p·log p with p = w / s is log s − Σ w·log w / s.
-        entropy = sums.log() - logs.mul_(weights).sum(dim=-1) / sums
-        if relative:
-            entropy -= torch.from_numpy(self._into.largest[heads, self._rows, 0]).log()
-        self._put("entropy", heads, entropy.masked_fill_(sums == 0, 0))
-        self._put("distance", heads, self._distance(weights))
-        self._put("first", heads, weights[..., 0])
-        self._put_diagonal("previous", heads, weights, -1)
-        self._put_diagonal("same", heads, weights, 0)
-        self._put_diagonal("next", heads, weights, 1)
-
-    def _put(self, name: str, heads: slice, figure: torch.Tensor) -> None:
-        self._figures[_PLACE[name], heads] = figure
-
-    def _put_diagonal(self, name: str, heads: slice, weights: torch.Tensor, offset: int) -> None:
-        """Put the weight of each row on the key ``offset`` after it, where there is one."""
-        start = self._rows.start + offset
-        diagonal = weights.diagonal(offset=start, dim1=1, dim2=2)
-        first = max(0, -start)
-        self._figures[_PLACE[name], heads, first : first + diagonal.shape[1]] = diagonal
-
-    def _see(self, weights: torch.Tensor) -> None:
-        """Count the keys that get a weight from any head, until no more can come."""
-        if self._all_seen:
-            return
-        for each in weights:
-            self._seen |= each > 0
-        counts = self._seen.sum(dim=-1)
-        self._into.visible[self._rows] = counts.numpy()
-        self._all_seen = bool((counts == self._most).all())
-
-    def _distance(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return Σ w·|q − k|, ``(head, query)``."""
-        flat, shape = weights.view(-1, weights.shape[2]), weights.shape[:2]
+    def distance(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return Σ w·|q − k|, ``(head, query)``, of weights ``(head, query, key)``."""
+        flat, shape = weights.flatten(0, 1), weights.shape[:2]
         far, side = torch.mv(flat, self._far).view(shape), torch.mv(flat, self._side).view(shape)
         near = (weights[..., self._near] * self._apart).sum(dim=-1)
         return near.add_(far).addcmul_(side, self._beside)
 
-    def _join(self, heads: slice, weights: torch.Tensor) -> None:
-        """Add up every two queries, and every two keys of these."""
-        into, keys = self._into, weights.shape[2]
-        _, queries, all_keys = into.shape
-        joined, rows = weights, self._rows
-        if queries > SHORTEST:
-            rows = slice(rows.start // 2, -(-rows.stop // 2))
-            joined = weights.new_empty(len(weights), rows.stop - rows.start, keys)
-            _halve(weights, 1, joined)
-        for head, each in enumerate(joined, heads.start):
-            into.columns[head, :keys] += torch.mv(each.T, torch.ones(len(each))).numpy()
-        sums = torch.from_numpy(into.sums[heads, rows])
-        if all_keys > SHORTEST:
-            _halve(joined, 2, sums)
-        else:
-            sums[..., :keys], sums[..., keys:] = joined, 0
+    def see(self, weights: torch.Tensor) -> None:
+        """Count the keys that get a weight from any head, until no more can come."""
+        if self._seen is None:
+            return
+        for each in weights:
+            self._seen |= each > 0
+        torch.sum(self._seen, dim=-1, out=self._visible)
+        if (self._visible == self._most).all():
+            self._seen = None
 
-    def _rank(self, heads: slice, weights: torch.Tensor) -> None:
+
+class Heads:
+    """Read some heads, some rows after the other.
+
+    Args:
+        into: what holds what is read.
+        heads: which heads.
+        pool: memory for what is not kept.
+    """
+
+    def __init__(self, into: Reduction, heads: slice, pool: Pool) -> None:
+        self._into = into
+        self._pool = pool
+        self._count = into.largest.shape[2]
+        self._figure = dict(zip(FIGURES, torch.from_numpy(into.figures[:, heads]), strict=True))
+        self._sums = torch.from_numpy(into.sums[heads])
+        self._largest, self._largest_keys = into.largest[heads], into.largest_keys[heads]
+        self._columns = into.columns[heads]
+
+    def read(self, rows: Rows, weights: torch.Tensor, logs: torch.Tensor) -> None:
+        """Read some rows.
+
+        Args:
+            rows: which they are.
+            weights: ``(head, query, key)``, contiguous float32.
+            logs: their logarithms, or these and a number for each row, such as scores are; finite
+                where a weight is 0; written over.
+        """
+        own = rows.rows
+        torch.sum(weights, dim=-1, out=self._figure["sum"][:, own])
+        # Σ w·log w, but for the logarithm of the largest weight, which is exact.
+        logs.sub_(logs.amax(dim=-1, keepdim=True)).mul_(weights)
+        torch.sum(logs, dim=-1, out=self._figure["entropy"][:, own])
+        self._figure["distance"][:, own] = rows.distance(weights)
+        self._figure["first"][:, own] = weights[..., 0]
+        for name, offset in (("previous", -1), ("same", 0), ("next", 1)):
+            self._put_diagonal(self._figure[name][:, own], weights, own.start + offset)
+        self._join(rows, weights)
+        self._rank(own, weights)
+        rows.see(weights)
+
+    def finish(self) -> None:
+        """Make the entropy of what was summed up: log s − Σ w·log w / s with the sum s."""
+        sums, entropy = self._figure["sum"], self._figure["entropy"]
+        largest = torch.from_numpy(self._largest[..., 0])
+        finished = sums.log() - largest.log() - entropy / sums
+        entropy.copy_(finished.masked_fill_(sums == 0, 0))
+
+    @staticmethod
+    def _put_diagonal(figure: torch.Tensor, weights: torch.Tensor, start: int) -> None:
+        """Put one weight of each row, of the first row that on key ``start``, where it is one."""
+        diagonal = weights.diagonal(offset=start, dim1=1, dim2=2)
+        first = max(0, -start)
+        figure[:, first : first + diagonal.shape[1]] = diagonal
+
+    def _join(self, rows: Rows, weights: torch.Tensor) -> None:
+        """Add up every two queries, and every two keys of these."""
+        joined, sums = weights, self._sums[:, rows.joined]
+        if sums.shape[1] < weights.shape[1]:
+            joined = self._pool.room("joined", (len(sums), sums.shape[1], rows.keys))
+            _add_neighbours(weights.mT, joined.mT)
+        ones = torch.ones(1, 1, sums.shape[1]).expand(len(sums), -1, -1)
+        self._columns[:, : rows.keys] += torch.bmm(ones, joined)[:, 0].numpy()
+        if self._into.shape[2] > SHORTEST:
+            _add_neighbours(joined, sums)
+        else:
+            sums[..., : rows.keys], sums[..., rows.keys :] = joined, 0
+
+    def _rank(self, rows: slice, weights: torch.Tensor) -> None:
         """Find the largest weights of every row, falling, and their keys.
 
         They lie in those groups of keys that have the largest maxima: of each row only these are
         sorted, which is a tenth of it.
         """
-        keys, count = weights.shape[2], self._into.largest.shape[2]
+        keys, count = weights.shape[2], self._count
         groups = keys // _GROUP
         if groups <= 2 * count:
-            candidates = torch.arange(keys).expand(weights.shape)
+            places = np.broadcast_to(np.arange(keys), weights.shape)
+            packed = _packed(weights, places)
         else:
             # A group are keys that lie `groups` apart: maxima are taken over whole rows at once.
-            shape = (*weights.shape[:2], _GROUP, groups)
-            grouped = weights[..., : groups * _GROUP].reshape(shape)
-            maxima = _packed(grouped.amax(dim=-2), torch.arange(groups))
+            grouped = weights[..., : groups * _GROUP]
+            grouped = grouped.view(*weights.shape[:2], _GROUP, groups)
+            maxima = _packed(grouped.amax(dim=-2), np.arange(groups))
             maxima.partition(groups - count, axis=-1)
-            best = torch.from_numpy(maxima[..., -count:] & _KEY).unsqueeze(-2)
-            candidates = (best + groups * torch.arange(_GROUP).unsqueeze(-1)).flatten(-2)
+            best = _half(maxima, np.int32, _LOWER)[..., -count:, None]
+            places = (best + groups * np.arange(_GROUP)).reshape(*weights.shape[:2], -1)
             if keys % _GROUP:
-                rest = torch.arange(groups * _GROUP, keys).expand(*weights.shape[:2], -1)
-                candidates = torch.cat([candidates, rest], dim=-1)
-        packed = _packed(weights.gather(-1, candidates), candidates)
+                rest = np.arange(groups * _GROUP, keys)
+                rest = np.broadcast_to(rest, (*weights.shape[:2], len(rest)))
+                places = np.concatenate([places, rest], axis=-1)
+            packed = _packed(weights.gather(-1, torch.from_numpy(places)), places)
         packed.sort(axis=-1)
-        largest = packed[..., : -count - 1 : -1]
-        into = self._into
-        into.largest[heads, self._rows] = (largest >> _BITS).astype(np.int32).view(np.float32)
-        into.largest_keys[heads, self._rows] = largest & _KEY
+        largest = packed[..., : -count - 1 : -1].copy()
+        self._largest[:, rows] = _half(largest, np.float32, _UPPER)
+        self._largest_keys[:, rows] = _half(largest, np.int32, _LOWER)
 
 
-def _packed(weights: torch.Tensor, keys: torch.Tensor) -> NDArray[np.int64]:
+def _packed(weights: torch.Tensor, keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return whole numbers that are ordered as the weights are, and hold their keys.
 
     The bits of a float that is not negative are ordered as it is, and whole numbers are sorted
     several times as fast as pairs. NaN comes after infinity.
     """
-    packed = weights.contiguous().view(torch.int32).numpy().astype(np.int64)
-    packed &= _UNSIGNED
-    packed <<= _BITS
-    packed |= keys.numpy()
+    packed = np.empty(weights.shape, np.int64)
+    np.abs(weights.numpy(), out=_half(packed, np.float32, _UPPER))
+    _half(packed, np.int32, _LOWER)[...] = keys
     return packed
 
 
-def _halve(values: torch.Tensor, dimension: int, into: torch.Tensor) -> None:
-    """Write the sums of every two neighbours along a dimension; the last may stand alone.
+def _half(packed: NDArray[np.int64], dtype: type, place: int) -> NDArray[Any]:
+    """Return one half of each whole number, a view."""
+    return packed.view(dtype)[..., place::2]
+
+
+def _add_neighbours(values: torch.Tensor, into: torch.Tensor) -> None:
+    """Write the sums of every two neighbours in the last dimension; the last may stand alone.
 
     ``into`` may be longer, and becomes 0 there.
     """
-    values, into = values.movedim(dimension, 0), into.movedim(dimension, 0)
-    pairs = len(values) // 2
-    blocks = len(values) - pairs
-    torch.add(values[: 2 * pairs : 2], values[1::2], out=into[:pairs])
-    into[pairs:blocks] = values[2 * pairs :]
-    into[blocks:] = 0
+    length = values.shape[-1]
+    pairs, blocks = length // 2, -(-length // 2)
+    torch.add(values[..., : 2 * pairs : 2], values[..., 1::2], out=into[..., :pairs])
+    if pairs < blocks:
+        into[..., pairs] = values[..., -1]
+    if blocks < into.shape[-1]:
+        into[..., blocks:] = 0

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.joining import SHORTEST, Groups, blocks, joined_axis, members, summed
-from attnreport.recording.reading import Rows
+from attnreport.recording.reading import Heads, Rows
+from attnreport.recording.room import Pool
 from attnreport.reduced import FIGURES, LARGEST, Reduced
 
 Floats = NDArray[np.float32]
@@ -55,11 +56,11 @@ class Reduction:
         self._rows = max(_TOGETHER // max(keys, 1) // 2 * 2, _FEWEST)
 
     @classmethod
-    def of(cls, weights: Floats, sink: Floats | None) -> Reduction:
+    def of(cls, weights: Floats, sink: Floats | None, pool: Pool | None = None) -> Reduction:
         """Return the reduction of weights, ``(head, query, key)``, that are not kept."""
         whole = torch.from_numpy(weights)
         return cls.computed(
-            weights.shape, lambda heads, rows: whole[heads, rows].contiguous(), sink
+            weights.shape, lambda heads, rows: whole[heads, rows].contiguous(), sink, pool
         )
 
     @classmethod
@@ -68,6 +69,7 @@ class Reduction:
         shape: Sequence[int],
         part: Callable[[slice, slice], torch.Tensor],
         sink: Floats | None = None,
+        pool: Pool | None = None,
     ) -> Reduction:
         """Return the reduction of weights that are computed some heads and rows at a time.
 
@@ -75,20 +77,21 @@ class Reduction:
             shape: ``(head, query, key)``.
             part: returns those of some heads and rows, contiguous float32 in host memory.
             sink: ``(head, query)`` or None.
+            pool: memory to compute in.
         """
         reduction = cls(shape, sink)
-        for rows in reduction.some_rows():
-            reader = Rows(reduction, rows, reduction.shape[2])
-            for heads in reduction.some_heads():
-                weights = part(heads, rows)
-                reader.read(heads, weights, _logs(weights))
+        parts = [Rows(reduction, rows, reduction.shape[2]) for rows in reduction.some_rows()]
+        for heads in reduction.some_heads():
+            reader = Heads(reduction, heads, pool or Pool())
+            for rows in parts:
+                weights = part(heads, rows.rows)
+                reader.read(rows, weights, _logs(weights))
+            reader.finish()
         return reduction
 
-    @property
-    def at_once(self) -> int:
-        """Return how many rows of all heads that are read together there are at most."""
-        heads, queries, _ = self.shape
-        return min(heads, self._heads) * min(queries, self._rows)
+    def block_of(self, query: int) -> int:
+        """Return which row of blocks a query is in before blocks are joined."""
+        return query // 2 if self.shape[1] > SHORTEST else query
 
     def some_rows(self) -> Iterator[slice]:
         """Yield the rows that are read together, whole pairs of them."""

@@ -197,6 +197,7 @@ class Watch(TorchFunctionMode):
         """Take every hook off the user's tensors, and let go of their graph."""
         self.over = True
         self.edges.clear()
+        self.memory.release()
         for hook in self.hooks:
             hook.remove()
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attnreport.recording.room import room
+
 # What is computed together on a CPU: so many bytes for each thread stay in its cache.
 _CACHE = 1 << 20
 
@@ -43,7 +45,9 @@ def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
     Returns:
         ``(head, query, key)``.
     """
-    weights, _ = _by_heads(query, key, None, scale=scale, mask=mask, causal=causal, empty=empty)
+    # Mixing values of no width costs nothing.
+    nothing = query.new_empty(len(key), key.shape[1], 0)
+    weights, _ = _by_heads(query, key, nothing, scale=scale, mask=mask, causal=causal, empty=empty)
     return weights
 
 
@@ -57,33 +61,31 @@ def attend(  # noqa: PLR0913 - the formula has this many terms
     causal: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what ``softmax_weights`` and ``mix`` do, each head's while it is at hand."""
-    weights, mixed = _by_heads(query, key, value, scale=scale, mask=mask, causal=causal, empty=0.0)
-    return weights, torch.cat(mixed)
+    return _by_heads(query, key, value, scale=scale, mask=mask, causal=causal, empty=0.0)
 
 
 def _by_heads(  # noqa: PLR0913 - the formula has this many terms
     query: torch.Tensor,
     key: torch.Tensor,
-    value: torch.Tensor | None,
+    value: torch.Tensor,
     *,
     scale: float | None,
     mask: torch.Tensor | None,
     causal: bool,
     empty: float,
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute as many heads at once as stay in the processor's cache."""
-    query, key = scaled(query, key, scale)
+    query, key, scale = precisely(query, key, scale)
     shape = (*query.shape[:2], key.shape[1])
-    weights, mixed = _room(shape, query), []
+    weights, mixed = room(shape, query), query.new_empty(*shape[:2], value.shape[2])
     mask = None if mask is None else mask.expand(shape)
     later = later_keys(shape[1], shape[2], query.device) if causal else None
     for groups in _at_once(weights, len(key)):
         heads = slice(*(place * shape[0] // len(key) for place in (groups.start, groups.stop)))
-        scores = _multiply(query[heads], key[groups], weights[heads])
+        scores = multiply(query[heads], key[groups], scale, weights[heads])
         hide(scores, None if mask is None else mask[heads], later)
         normalise(scores, may_be_blind=mask is not None, empty=empty)
-        if value is not None:
-            mixed.append(mix(scores, value[groups]))
+        mixed[heads] = mix(scores, value[groups])
     return weights, mixed
 
 
@@ -102,21 +104,28 @@ def later_keys(queries: int, keys: int, device: torch.device) -> torch.Tensor:
     return torch.ones(queries, keys, dtype=torch.bool, device=device).triu_(1)
 
 
-def hide(scores: torch.Tensor, mask: torch.Tensor | None, later: torch.Tensor | None) -> None:
+def hide(
+    scores: torch.Tensor,
+    mask: torch.Tensor | None,
+    later: torch.Tensor | None,
+    lowest: float = -math.inf,
+) -> None:
     """Take the scores of what may not be looked at away.
 
     Args:
         scores: ``(head, query, key)``; written over.
         mask: the same of a mask, boolean or added; None for none.
         later: of the last keys which may not be looked at, ``(query, key)``.
+        lowest: what no score is less than, and what theirs become.
     """
-    if later is not None:
-        first = scores.shape[2] - later.shape[1]
-        scores[..., first:].masked_fill_(later, -math.inf)
     if mask is not None and mask.dtype == torch.bool:
-        scores.masked_fill_(~mask, -math.inf)
+        scores.masked_fill_(~mask, lowest)
     elif mask is not None:
         scores += mask.to(scores.dtype)
+        scores.clamp_(min=lowest)
+    if later is not None:
+        first = scores.shape[2] - later.shape[1]
+        scores[..., first:].masked_fill_(later, lowest)
 
 
 def normalise(scores: torch.Tensor, *, may_be_blind: bool, empty: float = 0.0) -> torch.Tensor:
@@ -139,41 +148,30 @@ def normalise(scores: torch.Tensor, *, may_be_blind: bool, empty: float = 0.0) -
 
 def scores_of(query: torch.Tensor, key: torch.Tensor, scale: float | None) -> torch.Tensor:
     """Return query keyᵀ · scale as ``(head, query, key)``, at least in float32."""
-    query, key = scaled(query, key, scale)
-    scores = _room((*query.shape[:2], key.shape[1]), query)
-    return _multiply(query, key, scores)
+    query, key, scale = precisely(query, key, scale)
+    return multiply(query, key, scale, room((*query.shape[:2], key.shape[1]), query))
 
 
-def _multiply(query: torch.Tensor, key: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Write query keyᵀ to ``scores``, ``(head, query, key)``."""
+def multiply(
+    query: torch.Tensor, key: torch.Tensor, scale: float, scores: torch.Tensor
+) -> torch.Tensor:
+    """Write query keyᵀ · scale to ``scores``, ``(head, query, key)``."""
     heads, length, width = query.shape
     groups, keys, _ = key.shape
     # (key head, heads per group times query, width) @ (key head, width, key)
     grouped = query.reshape(groups, heads // groups * length, width)
-    torch.bmm(grouped, key.mT, out=scores.view(*grouped.shape[:2], keys))
+    scores.view(*grouped.shape[:2], keys).baddbmm_(grouped, key.mT, beta=0, alpha=scale)
     return scores
 
 
-def scaled(
+def precisely(
     query: torch.Tensor, key: torch.Tensor, scale: float | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return query · scale, or query/√width where it is None, and key, at least in float32."""
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Return query and key at least in float32, and the scale, which is 1/√width for None."""
     precise = torch.promote_types(query.dtype, torch.float32)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
-    # A copy of the queries is small; the scores are not, and are written once.
-    return query.to(precise) * scale, key.to(precise)
-
-
-def _room(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    """Return a new tensor with anything in it, in the dtype and on the device of ``like``.
-
-    NumPy asks the system for large pages and torch does not: at 512 positions filling new memory
-    for the first time costs a quarter of all that a capture does.
-    """
-    if like.device.type == "cpu" and like.dtype == torch.float32:
-        return torch.from_numpy(np.empty(shape, np.float32))
-    return like.new_empty(shape)
+    return query.to(precise), key.to(precise), scale
 
 
 def mix(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -211,8 +209,7 @@ def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:
 
 def _furthest(numbers: torch.Tensor) -> float:
     """Return the largest absolute value; NaN where there is one."""
-    low, high = numbers.aminmax()
-    return max(-float(low), float(high))
+    return max(-float(numbers.amin()), float(numbers.amax()))
 
 
 def to_host(weights: torch.Tensor, *, ours: bool = False) -> NDArray[np.float32]:

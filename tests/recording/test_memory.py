@@ -153,7 +153,7 @@ def test_what_waited_and_failed_is_named(monkeypatch):
 
     monkeypatch.setattr(operands, "attend", fail)
     with pytest.raises(attnreport.AttentionNotFound) as caught:
-        captured(True)
+        captured(True, max_memory=4 * 3 * HEADS * LENGTH**2)
     for layer in range(3):
         assert f"layers.{layer}: scaled_dot_product_attention: could not be read" in str(
             caught.value

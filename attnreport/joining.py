@@ -62,11 +62,13 @@ def _position(members: list[Position]) -> Position:
     first, last = members[0], members[-1]
     if len(members) == 1:
         return first
+    box = _box([member.box for member in members])
     return replace(
         first,
         label=f"{first.label}…{last.label}",
         span=_span([member.span for member in members if member.span]),
-        box=_box([member.box for member in members]),
+        box=box,
+        part=first.part if box is not None and first.part == last.part else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.joining import blocks, joined_axis
 from attnreport.page.grouping import groups_of
 from attnreport.page.joining import joined_run
-from attnreport.picture import Picture
+from attnreport.picture import Part, Picture
 
 WIDTH, HEIGHT = 91, 53
 
@@ -94,6 +95,20 @@ def test_patches_in_blocks_are_joined_within_them():
     assert [position.label for position in found][:3] == [
         "r0 c0…r1 c1", "r0 c2…r1 c3", "r2 c0…r3 c1",
     ]  # fmt: skip
+
+
+def test_tiles_are_not_joined_with_the_whole_below_them():
+    """Two rows of tiles over two of the whole, which would make one grid of four."""
+    whole = (0, 0, WIDTH, HEIGHT)
+    picture = replace(axis_of().picture, parts=(Part("tiles", whole), Part("whole picture", whole)))
+    cells = [replace(each, part=nth // 10) for nth, each in enumerate(patches(4, 5))]
+    axis = Axis("mixed", tuple(cells), picture=picture)
+    found = joined(axis, 6)
+    assert {position.part for position in found} == {0, 1}
+    assert all(("r2" in position.label) <= (position.part == 1) for position in found)
+    # Where neighbours are joined whatever they are, what is of both is of neither.
+    across = joined_axis(axis, blocks(20, 20)).positions
+    assert across[0].box == pytest.approx(whole) and across[0].part is None
 
 
 def test_padding_is_joined_with_itself():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -242,3 +243,17 @@ def test_a_part_that_lies_nowhere_is_refused():
         Part("", (0, 0, 1, 1))
     with pytest.raises(InvalidRun, match="is of part 0, but the picture has 0"):
         Axis("picture", (Position("a", box=(0, 0, 1, 1), part=0),), picture=picture)
+
+
+def test_a_frame_is_taken_out_as_it_is_shown(page_of):
+    page = page_of(looking(video(), **VIDEO), fragment="#part=2&opacity=0")
+    for button in ("#take-png", "#take-svg"):
+        with page.expect_download() as download:
+            page.click(button)
+        content = download.value.path().read_bytes()
+        if button == "#take-svg":
+            assert b"data:image/svg+xml;base64," in content
+            continue
+        shown = np.asarray(Image.open(io.BytesIO(content)).convert("L"), dtype=int)
+        counts = {grey: int((np.abs(shown - grey) < 2).sum()) for grey in GREYS}
+        assert counts[160] > shown.size / 3 and max(counts[20], counts[90]) < shown.size / 100

@@ -107,7 +107,7 @@ FAMILIES = {
     "yolos": Family("Yolos", {**SQUARE, "image_size": [48, 48], "num_detection_tokens": 3}),
     "swin": Family("Swin", SWIN, lambda: exact(60), sides=8),
     "swinv2": Family("Swinv2", {**SWIN, "depths": [2, 1]}, lambda: exact(60), sides=6),
-    "hiera": Family("Hiera", HIERA, larger, sides=2, slack=0.06),
+    "hiera": Family("Hiera", HIERA, larger, sides=6, slack=0.06),
     "pvt": Family(
         "Pvt", {**STAGES, "image_size": 64, "sequence_reduction_ratios": [4, 2, 1, 1]}, larger,
         sides=5),

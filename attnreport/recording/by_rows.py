@@ -7,6 +7,7 @@ where they come from.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -132,9 +133,12 @@ class _Operands:
         shape = (*query.shape[:2], key.shape[1])
         scores, weights = (pool.room(name, shape, query.dtype) for name in ("scores", "weights"))
         scores.baddbmm_(query, key.mT, beta=0, alpha=self.scale)
-        hide(scores, None if self.mask is None else self.mask[heads], self.later, _LOWEST)
+        if self.mask is None:
+            hide(scores, None, self.later, _LOWEST)
+            torch.softmax(scores, dim=-1, out=weights)
+            return scores, weights
+        # A mask may add the lowest number to a whole row, which is not blind for that.
+        hide(scores, self.mask[heads], self.later)
         torch.softmax(scores, dim=-1, out=weights)
-        if self.mask is not None:
-            blind = scores.amax(dim=-1, keepdim=True) == _LOWEST
-            weights.masked_fill_(blind, 0)
-        return scores, weights
+        weights.masked_fill_(scores.amax(dim=-1, keepdim=True) == -math.inf, 0)
+        return scores.clamp_(min=_LOWEST), weights

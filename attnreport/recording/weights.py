@@ -116,13 +116,12 @@ def hide(
         scores: ``(head, query, key)``; written over.
         mask: the same of a mask, boolean or added; None for none.
         later: of the last keys which may not be looked at, ``(query, key)``.
-        lowest: what no score is less than, and what theirs become.
+        lowest: what their scores become.
     """
     if mask is not None and mask.dtype == torch.bool:
         scores.masked_fill_(~mask, lowest)
     elif mask is not None:
         scores += mask.to(scores.dtype)
-        scores.clamp_(min=lowest)
     if later is not None:
         first = scores.shape[2] - later.shape[1]
         scores[..., first:].masked_fill_(later, lowest)

@@ -65,6 +65,7 @@ def pieces_for(
         rows: where the queries come from.
         columns: the keys or the values.
     """
+    watch.unlaid = ""
     if stream is None:
         return None
     cut = _cut_from(watch, stream, lead, rows, columns)
@@ -75,8 +76,18 @@ def pieces_for(
     return cut if tiles is None else tiles
 
 
-def _can_be_shown(pieces: Pieces) -> bool:
-    return pieces.length**2 * pieces.heads <= _MOST
+def _can_be_shown(watch: Watch, pieces: Pieces) -> bool:
+    return _fits(watch, pieces.length, pieces.heads)
+
+
+def _fits(watch: Watch, length: int, heads: int = 1) -> bool:
+    """Tell whether so many positions can be one matrix; where not, the ledger is to say so."""
+    if length**2 * heads <= _MOST:
+        return True
+    watch.unlaid = (
+        f"its windows are pieces of {length:,} positions, which are too many for one matrix"
+    )
+    return False
 
 
 def _cut_from(
@@ -85,7 +96,7 @@ def _cut_from(
     """Return the pieces of a sequence that they were cut from, if there is one."""
     # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
     for root in roots(watch.streams, columns.tensor, stream.batch or 1):
-        if root.length**2 > _MOST:
+        if not _fits(watch, root.length):
             continue
         # One root for both: of two sequences of one length nothing would tell which is which.
         for pooled in (False, True):
@@ -98,7 +109,7 @@ def _cut_from(
                 # Of a single piece all keys answer every query: nothing has to be put back.
                 continue
             pieces = pieces.counted() if pooled else pieces
-            if _can_be_shown(pieces):
+            if _can_be_shown(watch, pieces):
                 return pieces
     return None
 

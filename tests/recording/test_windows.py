@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from transformers.models.hiera import modeling_hiera
 
 import attnreport
+from attnreport.recording import windows
 
 SIDE, WIDTH, HEADS = 6, 8, 2
 
@@ -125,6 +126,13 @@ class Scrambled(Windows):
         hidden = hidden.reshape(-1, 9, WIDTH).sort(dim=1).values
         heads = hidden.view(len(hidden), 9, HEADS, -1).transpose(1, 2)
         return F.scaled_dot_product_attention(heads, heads, heads)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["sdpa", "by hand"])
+def test_windows_of_more_positions_than_one_matrix_holds_are_said(fused, monkeypatch):
+    monkeypatch.setattr(windows, "_MOST", SIDE**4 - 1)
+    with pytest.raises(attnreport.AttentionNotFound, match="36 positions, which are too many for"):
+        reference.record(Windows(3, 1, fused), torch.randn(1, 3, 2 * SIDE, 2 * SIDE))
 
 
 def test_what_cannot_be_put_back_is_said():

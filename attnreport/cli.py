@@ -169,7 +169,7 @@ def build(
         drawn = {name: options.pop(name) for name in ("layer", "head", "max_size")}
         run = _with_command(build_run(Request(**options), tell=step.tell), context)
         step("Drawing the report")
-        report = Report(run, **{**drawn, "head": drawn["head"] or 0})
+        report = Report(run, **drawn)
         size = report.save(output, force=force)
     if as_json:
         click.echo(json_summary(run, output, size, report.reductions))

@@ -96,6 +96,15 @@ def test_report_opens_with_what_is_asked_for_by_number(runs):
     assert (first.layer, first.head) == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"), [((), (1, 3)), (("--layer", "3", "--head", "1"), (3, 1))]
+)
+def test_a_report_of_the_saved_run_is_built_by_numbers(files, tmp_path, asked, shown):
+    assert main(["build", str(files[0]), *asked, "-o", str(tmp_path / "again.html")]) == 0
+    words = "Layer {}, head {}".format(*shown)
+    assert f'id="shown-title">{words}<' in (tmp_path / "again.html").read_text()
+
+
 @BOTH_BROWSERS
 def test_page_and_address_have_the_numbers(runs, page_of):
     page = page_of(runs[1], fragment="#layer=3&head=1")

@@ -6,7 +6,7 @@ Knows torch functions; what is kept of them is a ``Step``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,17 +65,20 @@ class _Call:
         pools: bool = False,
     ) -> None:
         """Keep the step to one result, if all it came from is known."""
+        # Most tensors come here: no generator is made.
         tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
-        known = tuple(parent for parent in parents if parent is not None)
-        if tag is None or len(known) < len(parents):
+        if tag is None:
             return
-        if any(parent.tag is tag for parent in known):
-            return
-        length = 1 + max((length_of(parent.tag) for parent in known), default=0)
-        if length <= LONGEST:
-            ways = (beginning_of(parent.tag) for parent in known if not is_constant(parent.tag))
-            way = next(ways, None)
-            tag.step = Step(known, tuple(tensor.shape), move, length, way, bare, pools)
+        longest, way = 0, None
+        for parent in parents:
+            if parent is None or parent.tag is tag:
+                return
+            longest = max(longest, length_of(parent.tag))
+            if way is None and not is_constant(parent.tag):
+                way = beginning_of(parent.tag)
+        if longest < LONGEST:
+            known: tuple[Any, ...] = tuple(parents)
+            tag.step = Step(known, tuple(tensor.shape), move, longest + 1, way, bare, pools)
 
     def parent(self, tensor: torch.Tensor) -> Parent | None:
         tag = self.streams.tag(tensor)
@@ -130,13 +133,12 @@ def _moved(call: _Call) -> None:
     first, *rest = call.args
     several = isinstance(first, (tuple, list))
     sources = list(first) if several else [first]
-    if not all(isinstance(source, torch.Tensor) for source in sources):
-        return
-    if any(_is_float(value) for value in _flat((*rest, *call.kwargs.values()))):
+    for source in sources:
+        if not isinstance(source, torch.Tensor) or source is call.output:
+            return
+    if _hold(rest, _is_float) or _hold(call.kwargs.values(), _is_float):
         return
     outputs = (call.output,) if isinstance(call.output, torch.Tensor) else call.output
-    if any(output is source for output in outputs for source in sources):
-        return
     # Numbers may lie in memory in another way than the tensor does.
     function = torch.Tensor.reshape if call.function is torch.Tensor.view else call.function
     kwargs = call.kwargs
@@ -168,8 +170,8 @@ def _pooled(call: _Call) -> None:
     """Several positions become one; it is numbered as the first of them."""
     first, *rest = call.args if call.args else (None,)
     output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
-    given = _flat((*rest, *call.kwargs.values()))
-    if not isinstance(first, torch.Tensor) or any(isinstance(x, torch.Tensor) for x in given):
+    given = (*rest, *call.kwargs.values())
+    if not isinstance(first, torch.Tensor) or _hold(given, _is_tensor):
         return
     function, kwargs = call.function, call.kwargs
 
@@ -300,16 +302,20 @@ def _spell(text: str, dimensions: int) -> str:
     return text.replace("...", "ABCDEFGHIJ"[10 - missing :] if missing else "")
 
 
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
 def _is_float(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def _flat(values: Any) -> Iterator[Any]:
+def _hold(values: Iterable[Any], wanted: Callable[[Any], bool]) -> bool:
+    """Tell whether one of the values is what is wanted, or a list or tuple that holds one."""
     for value in values:
-        if isinstance(value, (tuple, list)):
-            yield from _flat(value)
-        else:
-            yield value
+        if _hold(value, wanted) if isinstance(value, (tuple, list)) else wanted(value):
+            return True
+    return False
 
 
 # Which dimension of their result holds features; an unbatched convolution has one fewer before it.

@@ -85,7 +85,7 @@ def _by_heads(  # noqa: PLR0913 - the formula has this many terms
         scores = multiply(query[heads], key[groups], scale, weights[heads])
         hide(scores, None if mask is None else mask[heads], later)
         normalise(scores, may_be_blind=mask is not None, empty=empty)
-        mixed[heads] = mix(scores, value[groups])
+        mix(scores, value[groups], mixed[heads])
     return weights, mixed
 
 
@@ -173,21 +173,27 @@ def precisely(
     return query.to(precise), key.to(precise), scale
 
 
-def mix(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def mix(
+    weights: torch.Tensor, value: torch.Tensor, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return weights @ value.
 
     Args:
         weights: ``(head, query, key)``.
         value: ``(key head, key, width)``; fewer heads are shared by groups as in the keys.
+        out: where to write it, in memory without gaps; new memory without.
 
     Returns:
         ``(head, query, width)`` in the precision of the weights.
     """
     heads, length, keys = weights.shape
-    groups = value.shape[0]
-    grouped = weights.reshape(groups, heads // groups * length, keys)
-    mixed = torch.bmm(grouped, value.to(weights.dtype))
-    return mixed.reshape(heads, length, value.shape[-1])
+    groups, _, width = value.shape
+    out = weights.new_empty(heads, length, width) if out is None else out
+    grouped = groups, heads // groups * length
+    torch.bmm(
+        weights.reshape(*grouped, keys), value.to(weights.dtype), out=out.view(*grouped, width)
+    )
+    return out
 
 
 def distance(computed: torch.Tensor, output: torch.Tensor) -> float | None:

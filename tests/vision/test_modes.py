@@ -21,7 +21,8 @@ from attnreport.charts import overlay_palette
 def two_heads(axis, first, second):
     """A layer of two heads; the class token gives nearly all to one patch in each."""
     one, two = (planted_run(axis, {0: key}).attentions[0] for key in (first, second))
-    return Run((replace(one, weights=np.concatenate((one.weights, two.weights))),))
+    weights = np.concatenate((one.weights, two.weights))
+    return Run((replace(one, weights=weights, head_numbers=()),))
 
 
 def brightest(shown):

@@ -55,7 +55,7 @@ class _Call:
     kwargs: dict[str, Any]
     output: Any
 
-    def keep(
+    def keep(  # noqa: PLR0913 - what is special of a step has a name
         self,
         tensor: Any,
         parents: Sequence[Parent | None],
@@ -63,6 +63,7 @@ class _Call:
         *,
         bare: bool = False,
         pools: bool = False,
+        crosses: bool = False,
     ) -> None:
         """Keep the step to one result, if all it came from is known."""
         # Most tensors come here: no generator is made.
@@ -78,7 +79,8 @@ class _Call:
                 way = beginning_of(parent.tag)
         if longest < LONGEST:
             known: tuple[Any, ...] = tuple(parents)
-            tag.step = Step(known, tuple(tensor.shape), move, longest + 1, way, bare, pools)
+            shape = tuple(tensor.shape)
+            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crosses)
 
     def parent(self, tensor: torch.Tensor) -> Parent | None:
         tag = self.streams.tag(tensor)
@@ -267,7 +269,14 @@ def _mixed(call: _Call) -> None:
     def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
         return agreed(numbers[0], -1).expand(after)
 
-    call.keep(call.output, [call.parent(left)], move)
+    rest = [x for x in call.args if isinstance(x, torch.Tensor) and x is not left]
+    call.keep(call.output, [call.parent(left)], move, crosses=not _are_learned(call, rest))
+
+
+def _are_learned(call: _Call, tensors: Sequence[torch.Tensor]) -> bool:
+    """Tell whether these are parameters: a product with them is a projection."""
+    streams = [call.streams.of(tensor) for tensor in tensors]
+    return all(stream is not None and stream.rank is Rank.LEARNED for stream in streams)
 
 
 def _contracted(call: _Call) -> None:
@@ -293,7 +302,8 @@ def _contracted(call: _Call) -> None:
                 kept = kept.unsqueeze(place)
         return kept.expand(after)
 
-    call.keep(call.output, [call.parent(operands[0])], move)
+    crosses = not _are_learned(call, operands[1:])
+    call.keep(call.output, [call.parent(operands[0])], move, crosses=crosses)
 
 
 def _spell(text: str, dimensions: int) -> str:

@@ -49,6 +49,7 @@ class Step:
         beginning: what is known of the tensor that the way begins at; None for a constant.
         bare: whether nothing but places changed.
         pools: whether several positions became one, which has the number of the first of them.
+        crosses: whether the places along one side are positions of another tensor now.
     """
 
     parents: tuple[Parent, ...]
@@ -58,6 +59,7 @@ class Step:
     beginning: Tag | None
     bare: bool = False
     pools: bool = False
+    crosses: bool = False
 
 
 def is_constant(tag: Tag) -> bool:

@@ -147,7 +147,11 @@ def _related(owner: str | None, name: str) -> bool:
 
 
 def _nearest(weights: torch.Tensor, held: Sequence[Attention]) -> float:
-    return min((_apart(weights, attention.weights) for attention in held), default=np.inf)
+    apart = [_apart(weights, attention.weights) for attention in held]
+    # Of deformable attention eager returns the weights of points, in another order of dimensions.
+    points = [attention.points for attention in held if attention.points is not None]
+    apart += [_apart_in_pieces(weights, each.weights) for each in points]
+    return min(apart, default=np.inf)
 
 
 def _apart(weights: torch.Tensor, held: np.ndarray) -> float:

@@ -15,6 +15,7 @@ SAMPLE = [
     "bloom",
     "deberta-v2",
     "decision_transformer",
+    "deformable_detr",
     "detr",
     "dinov2",
     "distilbert",

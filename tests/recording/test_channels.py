@@ -50,6 +50,30 @@ class Covariance(nn.Module):
 WAYS = ["product", "sdpa", "turned", "convolution"]
 
 
+class BothWays(nn.Module):
+    """Two sequences that look at each other by one product (Grounding DINO, Liu et al. 2023)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.enter, self.query, self.key = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+
+    def forward(self, hidden, other):
+        hidden = self.enter(hidden)
+        scores = self.query(hidden) @ self.key(other).mT
+        back = scores.mT
+        back = back - back.max(dim=-1, keepdim=True)[0]
+        return scores.softmax(-1) @ other, back.softmax(-1) @ hidden
+
+
+def test_scores_the_other_way_round_are_no_features():
+    model, hidden, other = BothWays(), torch.randn(1, 20, WIDTH), torch.randn(1, 5, WIDTH)
+    axes = [(hidden, [f"h{n}" for n in range(20)]), (other, [*"abcde"])]
+    run, _ = reference.record(model, hidden, other, axes=axes)
+    assert [each.weights.shape for each in run.attentions] == [(1, 20, 5), (1, 5, 20)]
+    assert not run.missed
+
+
 @pytest.mark.parametrize("tokens", [5, 20])
 @pytest.mark.parametrize("way", WAYS)
 def test_channels_are_called_so(way, tokens, tmp_path):

@@ -55,7 +55,7 @@ class Memory:
         """Tell whether weights are better computed once it is known whether all can be kept."""
         if self._limit is None or max(operands.shape[1:]) <= SHORTEST:
             return False
-        if self._block > 1:
+        if self.reduces(operands.shape):
             return True
         early = _EARLY * (self.whole + _BYTES * math.prod(operands.shape)) <= self._limit
         return operands.small and not early
@@ -65,6 +65,10 @@ class Memory:
         if self._limit is None or max(shape[1:]) <= SHORTEST:
             return False
         return _BYTES * math.prod(shape) > self._limit
+
+    def reduces(self, shape: Sequence[int]) -> bool:
+        """Tell whether weights ``(head, query, key)`` would be reduced as soon as they come."""
+        return self._block > 1 and max(shape[1:]) > SHORTEST
 
     def take(self, found: Found) -> None:
         """Count one more attention, and reduce it like the others."""

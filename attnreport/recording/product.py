@@ -111,7 +111,7 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
     found = Found(
         name=name,
         call=origin.call,
-        weights=to_host(shown),
+        weights=to_host(shown, ours=partial is None and watch.reduces(shown.shape)),
         queries=watch.streams.of(_rows(product).tensor),
         keys=watch.streams.of(product.source),
         dtype=str(product.weights.dtype).removeprefix("torch."),

@@ -280,17 +280,21 @@ class Watch(TorchFunctionMode):
         return self._region_axes.of(self.regions.laid(tensor, pick, rows, length))
 
     def may_wait(self, operands: Operands) -> bool:
-        """Tell whether the weights of one attention need not be computed at once.
+        """Tell whether the weights of one attention need not be computed at once."""
+        on_host = operands.query.device.type == "cpu"
+        return on_host and self._wants_all() and self.memory.may_wait(operands)
 
-        They have to be where only some of them are asked for, what keys send, or what was
-        generated.
+    def reduces(self, shape: Sequence[int]) -> bool:
+        """Tell whether weights ``(head, query, key)`` are reduced at once: then none is copied."""
+        return self._wants_all() and self.memory.reduces(shape)
+
+    def _wants_all(self) -> bool:
+        """Tell whether nothing but weights is wanted, and all of them.
+
+        Some of them, what keys send, or what was generated have to be read off whole weights.
         """
         some = self.selection.heads is not None or self.selection.queries is not None
-        if some or self.generation is not None:
-            return False
-        if self.projections is not None or operands.query.device.type != "cpu":
-            return False
-        return self.memory.may_wait(operands)
+        return not some and self.generation is None and self.projections is None
 
     def settle(self) -> None:
         """Compute the weights that waited; what goes wrong becomes a line of the ledger."""

@@ -15,7 +15,7 @@ import attnreport
 from attnreport.cli import main
 from attnreport.errors import InvalidMeasure
 from attnreport.measures import all_head_scores, flow, rollout
-from attnreport.recording import operands
+from attnreport.recording import operands, product
 from attnreport.recording.reducing import Reduction
 from attnreport.reduced import LARGEST
 
@@ -129,6 +129,36 @@ class Overwriting(Attending):
         for tensor in (q, k, v, mask, mixed):
             tensor.fill_(7)
         return result
+
+
+class Writing(Attending):
+    """Attend by hand, and write over the weights as soon as they are used."""
+
+    def forward(self, x):
+        q, k, v = self.project(x).unflatten(-1, (3, HEADS, WIDTH)).permute(2, 0, 3, 1, 4) * 4
+        weights = torch.softmax(q @ k.mT / math.sqrt(WIDTH), dim=-1)
+        mixed = weights @ v
+        weights.fill_(7)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+def test_weights_that_are_reduced_as_they_come_are_not_copied_and_not_lost(monkeypatch):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(Writing(causal=False) for _ in range(3))).eval()
+    x, copies, host = torch.randn(1, LENGTH, HEADS * WIDTH), [], product.to_host
+    monkeypatch.setattr(
+        product, "to_host", lambda t, *, ours=False: copies.append(not ours) or host(t, ours=ours)
+    )
+    runs = []
+    for limit in (None, 10**5):
+        with torch.no_grad(), attnreport.capture(model, max_memory=limit) as recording:
+            model(x)
+        runs.append(recording.run())
+    assert copies == [True, True, True, True, False, False]
+    for whole, part in zip(*(run.attentions for run in runs), strict=True):
+        expected = blocks_of(whole.weights, part.reduced.block)
+        np.testing.assert_allclose(part.weights, expected, atol=1e-6)
+        assert part.residual == whole.residual < 1e-5
 
 
 @pytest.mark.parametrize("limit", [None, 10**9, 10**6])

@@ -57,7 +57,8 @@ def export(  # noqa: PLR0913 - all but the two files have defaults
         source: a report's HTML file, or a run's ``.safetensors`` file.
         output: a file whose name ends in .svg, .png, .pdf, .csv or .npz.
         layer: number of the attention; by default the one that the report opens with.
-        head: number of the head; by default the one that the report opens with, or the first.
+        head: number of the head; by default the one that the report opens with, or the first of a
+            layer that was asked for.
         view: what a figure shows: every weight as a cell, or what one query looks at, laid over
             the picture.
         query: for the overlay, the place of the query, from 0; by default the last token of a

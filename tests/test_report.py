@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from attnreport import Report
@@ -63,9 +65,55 @@ def test_layer_or_head_out_of_range_is_refused(run_of, layer, head, message):
     assert str(raised.value) == message
 
 
+def opened(run, **asked):
+    report = Report(run, **asked)
+    return report.layer, report.head
+
+
 def test_report_opens_with_the_last_cross_attention(run_of):
-    assert Report(run_of(layers=3)).layer == 0
-    assert Report(run_of(layers=3, keys=4)).layer == 2
+    assert opened(run_of(layers=3)) == (0, 0)
+    assert opened(run_of(layers=3, keys=4)) == (2, 0)
+
+
+def looking_back(run, layer, head):
+    """The same run, where this head always looks at the position before."""
+    attention = run.attentions[layer]
+    weights = attention.weights.copy()
+    weights[head] = np.eye(*weights.shape[1:], k=-1)
+    weights[head, 0, 0] = 1
+    changed = (*run.attentions[:layer], replace(attention, weights=weights))
+    return replace(run, attentions=(*changed, *run.attentions[layer + 1 :]))
+
+
+def test_report_opens_with_the_first_head_worth_a_look(run_of):
+    run = looking_back(run_of(layers=3, queries=12), 1, 2)
+    assert opened(run) == (1, 2)
+    assert opened(run, layer=2) == (2, 0)
+    assert opened(run, head=1) == (0, 1)
+    html = Report(run).html()
+    assert "layer 1 head 2 attends to the previous token, 1.00 of its weight.</p>" in html
+    assert "This page opens with the first of these.</p>" in html
+    assert "By none of the measures does a head stand out." in Report(run_of()).html()
+    assert "the head that was asked for when it was made" in Report(run, layer=2).html()
+
+
+def test_of_heads_worth_a_look_one_that_relates_two_sequences_comes_first(run_of):
+    one_key = run_of(layers=3, queries=12, keys=13)
+    weights = np.full((3, 12, 13), 0.01, np.float32)
+    weights[:, :, 4] = 0.88
+    one_key = replace(one_key.attentions[1], weights=weights)
+    cross = run_of(layers=3, queries=12, keys=13)
+    own = looking_back(run_of(layers=1, queries=12), 0, 2).attentions[0]
+    run = replace(cross, attentions=(own, one_key, cross.attentions[2]))
+    assert opened(run) == (1, 0)
+    html = Report(run).html()
+    assert "This page opens with the first of these that relates two sequences.</p>" in html
+    run = replace(cross, attentions=(own, *cross.attentions[1:]))
+    assert opened(run) == (2, 0)
+    assert (
+        "with the first head of the last layer that relates two sequences.</p>"
+        in Report(run).html()
+    )
 
 
 def test_chosen_layer_and_head_are_in_the_page(run_of):

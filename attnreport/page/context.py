@@ -27,6 +27,7 @@ from attnreport.page.form import UNREDUCED, Form, MeasuredRun
 from attnreport.page.joining import joined_map
 from attnreport.page.links import LinkRow, strongest_links
 from attnreport.page.maps import MapWords, maps_of
+from attnreport.page.opening import Opening, Place
 from attnreport.page.overlays import StillOverlay, seen_words, still_overlays
 from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
@@ -34,21 +35,23 @@ from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.still import StillHeatmap, still_heatmap
 from attnreport.run import Attention, Run
 
-Place = tuple[int, int]
 _TITLE_LENGTH = 80
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Hold the layer and head that the page opens with, and how they are called.
+    """Hold the layer and head that the page opens with, why, and how they are called.
 
-    ``place`` says where in the run they are; ``layer``, ``head`` and ``heads`` are numbers.
+    ``place`` says where in the run they are; ``layer``, ``head`` and ``heads`` are numbers, and
+    ``worth`` is why the head is worth a look, if it is.
     """
 
     place: Place
     layer: int
     head: int
     heads: tuple[int, ...]
+    why: str
+    worth: str
     pair: str
     queries: str
     keys: str
@@ -120,18 +123,18 @@ class PageContext:
     packed: tuple[PackedLayer, ...]
 
 
-def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> PageContext:
+def context(measured: MeasuredRun, form: Form, place: Opening, version: str) -> PageContext:
     """Return what the templates need.
 
     Args:
         measured: the run, whose words the page tells.
         form: what of it the page carries and draws.
-        place: of the layer and head that the page opens with.
+        place: of the layer and head that the page opens with, and why there.
         version: of attnreport.
     """
     run, scores = measured.run, measured.scores
     drawn, packed = form.run, form.packed
-    layer, head = place
+    layer, head = place.place
     shown = drawn.attentions[layer]
     maps = maps_of(
         drawn,
@@ -155,10 +158,12 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
         groups=_option_groups(run),
         maps=maps.words,
         shown=Shown(
-            place,
+            place.place,
             shown.layer,
             shown.head_numbers[head],
             shown.head_numbers,
+            place.why,
+            _worth(measured, shown, head),
             pair(shown)[0],
             *names,
         ),
@@ -178,11 +183,17 @@ def context(measured: MeasuredRun, form: Form, place: Place, version: str) -> Pa
             *([] if form.reductions or is_reduced(run) else [UNREDUCED]),
         ),
         document={
-            **document(drawn, packed, scores, place, form.block),
+            **document(drawn, packed, scores, place.place, form.block),
             **maps.document,
         },
         packed=(*packed.layers, *maps.layers),
     )
+
+
+def _worth(measured: MeasuredRun, shown: Attention, head: int) -> str:
+    """Return why the head shown first is worth a look, or nothing."""
+    here = (shown.layer, shown.head_numbers[head])
+    return next((each.reason for each in measured.notable if (each.layer, each.head) == here), "")
 
 
 def _title(model: str, text: str) -> str:

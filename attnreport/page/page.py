@@ -28,6 +28,7 @@ from attnreport.page.base85 import text_of
 from attnreport.page.context import PageContext, context
 from attnreport.page.form import Form, MeasuredRun
 from attnreport.page.joining import joined_run
+from attnreport.page.opening import Opening
 from attnreport.page.pack import pack, pack_smallest
 from attnreport.page.scripts import joined
 from attnreport.page.shrinking import shrunk_run
@@ -45,22 +46,25 @@ class Rendered:
     reductions: tuple[str, ...]
 
 
-def render(run: Run, layer: int, head: int, max_size: int) -> Rendered:
+def measured_for(run: Run, max_size: int) -> MeasuredRun:
+    """Return a run measured, its pictures small enough for a page of ``max_size`` bytes."""
+    with unchecked():
+        return MeasuredRun.of(shrunk_run(run, max_size - scripts_size()))
+
+
+def render(measured: MeasuredRun, place: Opening, max_size: int) -> Rendered:
     """Return the whole page, which needs nothing else, with as much of the run as it may hold.
 
     Args:
-        run: what to show.
-        layer: place of the attention shown first.
-        head: place of the head shown first.
+        measured: what to show.
+        place: the attention and the head shown first.
         max_size: how many bytes the page may take.
 
     Raises:
         OutputError: even the smallest page of this run takes more.
     """
+    run = measured.run
     with unchecked():
-        run = shrunk_run(run, max_size - scripts_size())
-        measured = MeasuredRun.of(run)
-        place = (layer, head)
         for block in _blocks(run):
             drawn = joined_run(run, block)
             room = max_size - scripts_size()

@@ -103,7 +103,7 @@ class _PackedLayer(msgspec.Struct):
 
 
 def read_head(path: Path, layer: int | None = None, head: int | None = None) -> ReadHead:
-    """Return one head of the report in ``path``; by default the one that it opens with.
+    """Return one head of the report in ``path``; by default what it opens with, or 0 of ``layer``.
 
     Raises:
         InvalidInput: the file is no report or a damaged one, or has no such layer or head.
@@ -112,7 +112,8 @@ def read_head(path: Path, layer: int | None = None, head: int | None = None) -> 
         scripts, still = _scripts(path)
         document = _decoded(scripts, "document", _Document)
         at = document.shown.layer if layer is None else _place_of(document, layer)
-        place = (at, _head_place(document, at, head))
+        first = document.shown.head if layer is None else 0
+        place = (at, _head_place(document, at, head, first))
         packed = _decoded(scripts, f"layer-{at}", _PackedLayer)
         return _unpacked(document, packed, _axes(document, at, still), place)
     except InvalidInput as error:
@@ -131,11 +132,11 @@ def _place_of(document: _Document, layer: int) -> int:
     return numbers.index(layer)
 
 
-def _head_place(document: _Document, at: int, head: int | None) -> int:
-    """Return where in its layer the head of this number is; without one, the one first shown."""
+def _head_place(document: _Document, at: int, head: int | None, first: int) -> int:
+    """Return where in its layer the head of this number is; without one, the first shown."""
     heads, *_ = _shape(document, at)
     if head is None:
-        return document.shown.head if 0 <= document.shown.head < heads else 0
+        return first if 0 <= first < heads else 0
     numbers = _head_numbers(document.layers[at])
     if head not in numbers:
         layer = document.layers[at].number

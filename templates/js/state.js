@@ -63,27 +63,27 @@ const FIELDS = {
  * @param {string} hash @param {Shape[]} shapes
  * @param {{views: string[], sorts: string[]}} choices
  * @param {{layer: number, heads: number[], query: number | null}} otherwise what is shown where an
- *   address does not say; its query belongs to its layer
+ *   address does not say; its heads and query belong to its layer
  * @returns {State}
  */
 export function stateOfHash(hash, shapes, choices, otherwise) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const layers = shapes.filter(({ single }) => !single).length;
   const map = wholeBelow(given.get("map") ?? "", shapes.length - layers);
-  const layer =
-    map === null ? (placeOfLayer(given.get("layer") ?? "", shapes, layers) ?? otherwise.layer) : layers + map;
+  const placed = map === null ? placeOfLayer(given.get("layer") ?? "", shapes, layers) : layers + map;
+  const layer = placed ?? otherwise.layer;
   const shape = shapes[layer];
-  const heads = placesOfHeads(given.get("head") ?? "", shape);
+  const heads = placesOfHeads(given.get("head") ?? "", shape) ?? (placed === null ? otherwise.heads : [0]);
   const state = /** @type {any} */ ({
     layer,
-    heads: within(heads ?? otherwise.heads, shape),
+    heads: within(heads, shape),
     view: choices.views.find((name) => name === given.get("view")) ?? shape.view ?? choices.views[0],
     sort: choices.sorts.find((name) => name === given.get("sort")) ?? choices.sorts[0],
   });
   for (const [name, { read, plain }] of Object.entries(FIELDS)) {
     state[name] = read(given.get(name) ?? "", shape) ?? plain;
   }
-  if (!given.has("layer") && !given.has("map")) state.query ??= otherwise.query;
+  if (placed === null) state.query ??= otherwise.query;
   return state;
 }
 

@@ -228,6 +228,7 @@ export const CASES = {
     const opened = (/** @type {string} */ hash) => stateOfHash(hash, pictured, CHOICES, { layer: 0, heads: [1], query: 2 });
     same([opened("").view, opened("#layer=1").view, opened("#view=heatmap").view], ["text", "heatmap", "heatmap"]);
     same([opened("").query, opened("#layer=0").query], [2, null]);
+    same([opened("#layer=0").heads, opened("#head=0").heads, opened("#layer=7").heads], [[0], [0], [1]]);
     same(hashOfState(opened(""), pictured), "#layer=0&head=1&query=2");
     for (const hash of ["#view=constructor", "#view=__proto__", "#view=", "#view=Heatmap"]) {
       same(state(hash).view, "heatmap");

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from browser import BOTH_BROWSERS, Watch
+from browser import Watch
+from page_acts import drawn_codes
+from runs import small_run
 
 from attnreport import Report
-
-pytestmark = BOTH_BROWSERS
 
 
 def test_page_becomes_ready_in_silence(page_of, run_of):
     page = page_of(run_of())
     assert page.inner_text("h1") == "Attention of tiny"
     assert page.title() == "Attention of tiny"
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_page_shows_first_the_head_worth_a_look_and_says_why(script, page_of):
+    # Head 1 of layer 2 always looks at the token before it.
+    run = small_run(layers=3, heads=2, queries=8)
+    weights = run.attentions[2].weights.copy()
+    weights[1] = np.eye(8, k=-1)
+    weights[1, 0, 0] = 1
+    found = replace(run.attentions[2], weights=weights)
+    run = replace(run, attentions=(*run.attentions[:2], found))
+    page = page_of(run, java_script_enabled=script, ready=script)
+    assert page.inner_text("#shown-title") == "Layer 2, head 1"
+    why = "layer 2 head 1 attends to the previous token, 1.00 of its weight."
+    assert page.text_content("#worth") == why
+    assert "This page opens with the first of these." in page.inner_text("#heads")
+    still = page.locator("#heatmap-still svg").first
+    assert still.get_attribute("aria-label") == "Heatmap of layer 2, head 1"
+    cells = page.locator("#links-body tr td:nth-of-type(1)").all_text_contents()
+    labels = found.keys.labels
+    assert cells == [f"{labels[max(query - 1, 0)]} 1.0000" for query in range(8)]
+    if script:
+        np.testing.assert_array_equal(drawn_codes(page), np.rint(weights[1] * 254))
 
 
 @pytest.mark.parametrize(

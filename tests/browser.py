@@ -1,7 +1,6 @@
 """Real browsers for the page tests, and a watch over everything a page must not do.
 
-Chromium and Firefox are the system's own. Both are driven by Playwright, Firefox by WebDriver BiDi
-(``firefox_relay`` says what stands between).
+Chromium and Firefox are the system's own; ``drivers`` drives them.
 """
 
 from __future__ import annotations
@@ -9,27 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import firefox_relay
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from drivers import Chromium, Firefox
+from playwright.sync_api import BrowserContext, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-# A test that asks for the fixture ``browser`` or ``page_of`` runs in each.
-BOTH_BROWSERS = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+ARGUMENTS = Chromium.arguments
+# A test that asks for the fixture ``browser`` or ``page_of`` runs in each of these.
+BOTH = ("chromium", "firefox")
 _FIREFOX_NAMES = ("firefox-esr", "firefox")
-_FIREFOX_SCHEMES = {"dark": 0, "light": 1}  # as its preference counts them
 # Playwright reports these as requests though nothing leaves the machine.
 _LOCAL = ("file:", "data:", "about:")
 _COUNT_VIOLATIONS = """
@@ -73,43 +62,11 @@ def _installed(package: str, names: tuple[str, ...]) -> str:
     return found
 
 
-class Firefox:
-    """Firefox as far as a ``Watch`` knows a browser: one that is light and one that is dark."""
-
-    def __init__(self, playwright: Playwright, folder: Path) -> None:
-        self._playwright = playwright
-        self._folder = folder
-        self._started: dict[str, Browser] = {}
-
-    def new_context(self, *, color_scheme: str = "light", **options) -> BrowserContext:
-        """Open a context in the Firefox of that colour scheme."""
-        if color_scheme not in self._started:
-            self._started[color_scheme] = self._start(color_scheme)
-        return self._started[color_scheme].new_context(**options)
-
-    def close(self) -> None:
-        """Close what was started."""
-        for browser in self._started.values():
-            browser.close()
-
-    def _start(self, color_scheme: str) -> Browser:
-        relay = self._folder / "firefox"
-        relay.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{firefox_relay.__file__}" "$@"\n')
-        relay.chmod(0o755)
-        scheme = _FIREFOX_SCHEMES[color_scheme]
-        return self._playwright.firefox.launch(
-            channel="moz-firefox",
-            executable_path=relay,
-            env={**os.environ, firefox_relay.EXECUTABLE: firefox()},
-            firefox_user_prefs={"layout.css.prefers-color-scheme.content-override": scheme},
-        )
-
-
 @dataclass
 class Watch:
     """Open pages and note whatever a report must not do: talk, fail, ask for anything."""
 
-    browser: Browser | Firefox
+    browser: Chromium | Firefox
     contexts: list[BrowserContext] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import browser as browsers
 import pytest
 import timm_beside_cpu_torch
+from drivers import Chromium, Firefox
 from playwright.sync_api import sync_playwright
 from runs import small_run
 
@@ -32,43 +34,63 @@ def playwright():
 @pytest.fixture(scope="session")
 def chromium(playwright):
     """One Chromium for all page tests."""
-    opened = playwright.chromium.launch(
-        executable_path=browsers.chromium(), args=list(browsers.ARGUMENTS)
-    )
+    opened = Chromium(playwright, browsers.chromium())
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="session")
 def firefox(playwright, tmp_path_factory):
-    """One Firefox for all page tests that run in both browsers."""
-    opened = browsers.Firefox(playwright, tmp_path_factory.mktemp("firefox"))
+    """One Firefox for all page tests."""
+    opened = Firefox(playwright, browsers.firefox(), tmp_path_factory.mktemp("firefox"))
     yield opened
     opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(params=browsers.BOTH)
 def browser(request):
-    """Chromium, or each in turn where a test is marked with ``BOTH_BROWSERS``."""
-    return request.getfixturevalue(getattr(request, "param", "chromium"))
+    """Each browser in turn, so that every page test runs in both."""
+    return request.getfixturevalue(request.param)
 
 
-@pytest.fixture
-def page_of(browser, tmp_path):
+@contextmanager
+def _pages(browser, folder):
     """A function that opens a page: of HTML, of a file, or of a run's report.
 
     A page that logs, fails, breaks its own policy or asks for anything fails the test at its end.
     """
     watch = browsers.Watch(browser)
+    folder.mkdir(exist_ok=True)
 
     def open_page(content: Run | Path | str, **options):
         if isinstance(content, Run):
             content = Report(content).html()
         if isinstance(content, str):
-            path = tmp_path / f"page{len(watch.pages)}.html"
+            path = folder / f"page{len(watch.pages)}.html"
             path.write_bytes(content.encode())
             content = path
         return watch.open(content, **options)
 
     yield open_page
     assert watch.close() == []
+
+
+@pytest.fixture
+def page_of(browser, tmp_path):
+    """A function that opens a page, of HTML, of a file or of a run, and watches it."""
+    with _pages(browser, tmp_path) as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def pages_of(chromium, firefox, tmp_path):
+    """Such a function for each browser, for what takes longer to run than to look at."""
+    with ExitStack() as stack:
+        each = {"chromium": chromium, "firefox": firefox}.items()
+        yield [stack.enter_context(_pages(browser, tmp_path / name)) for name, browser in each]
+
+
+@pytest.fixture
+def saved(browser):
+    """A function from a page and a button to the file that the page then saves: name and bytes."""
+    return lambda page, button: browser.saved(page, lambda: page.click(button))

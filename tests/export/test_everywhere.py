@@ -45,7 +45,7 @@ def test_a_strict_server_leaves_a_readable_page(strict, browser):
     folder, address = strict
     run = small_run(queries=6, model="owner/name")
     Report(run).save(folder / "report.html")
-    page = browser.new_page()
+    page = browser.new_context().new_page()
     page.goto(f"{address}/report.html")
     expect(page.locator("html")).not_to_have_attribute("data-ready", "true")
     assert page.inner_text("h1") == "Attention of owner/name"
@@ -63,25 +63,25 @@ def test_a_strict_server_leaves_a_readable_page(strict, browser):
     labels = picture.locator("text").all_text_contents()
     assert set(run.attentions[0].keys.labels) <= set(labels)
     assert page.locator(CONTROLS).count() == 0
-    page.close()
+    page.context.close()
 
 
-def test_print_has_no_controls_and_nothing_is_cut(page_of):
+def test_print_has_no_controls_and_nothing_is_cut(browser, page_of):
     page = page_of(small_run(queries=20), viewport={"width": 720, "height": 1000})
     assert page.locator(CONTROLS).count() > 10
-    page.emulate_media(media="print")
+    browser.emulate_media(page, media="print")
     assert page.locator(CONTROLS).count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 720
     expect(page.locator("#heatmap-live svg")).to_be_visible()
-    pdf = page.pdf()
+    pdf = browser.pdf(page)
     assert pdf.startswith(b"%PDF-")
     assert len(pdf) > 20_000
 
 
 @pytest.mark.parametrize("view", ["heatmap", "arrows&graph=arcs", "text"])
-def test_on_paper_nothing_scrolls_and_every_shade_is_printed(view, page_of):
+def test_on_paper_nothing_scrolls_and_every_shade_is_printed(view, browser, page_of):
     page = page_of(small_run(layers=30, queries=60), fragment=f"#view={view}&query=1")
-    page.emulate_media(media="print")
+    browser.emulate_media(page, media="print")
     cut = """() => [...document.querySelectorAll(".live:not([hidden]), .scroll, .heads, .input")]
       .filter(({ scrollHeight, clientHeight, scrollWidth, clientWidth }) =>
         scrollHeight > clientHeight + 1 || scrollWidth > clientWidth + 1)

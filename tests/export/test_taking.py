@@ -20,13 +20,6 @@ from attnreport import Attention, Axis, Report, Run
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def saved(page, button):
-    with page.expect_download() as download:
-        page.click(button)
-    path = download.value.path()
-    return download.value.suggested_filename, path.read_bytes()
-
-
 def parsed(svg):
     return ElementTree.fromstring(svg)  # noqa: S314 - our own page made it
 
@@ -37,7 +30,7 @@ def texts_of(svg):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("ground", ["white", "transparent"])
-def test_svg_is_the_shown_picture_in_paper_colours(theme, ground, page_of):
+def test_svg_is_the_shown_picture_in_paper_colours(theme, ground, page_of, saved):
     run = small_run(queries=5)
     page = page_of(run, color_scheme=theme, fragment="#layer=1&head=2")
     page.select_option("#ground-select", ground)
@@ -59,7 +52,7 @@ def test_svg_is_the_shown_picture_in_paper_colours(theme, ground, page_of):
 
 
 @pytest.mark.parametrize("view", ["heatmap", "arrows"])
-def test_png_is_three_times_as_large_on_the_chosen_ground(view, page_of):
+def test_png_is_three_times_as_large_on_the_chosen_ground(view, page_of, saved):
     page = page_of(small_run(), fragment=f"#view={view}")
     box = page.locator(f"#{view}-live svg").bounding_box()
     name, content = saved(page, "#take-png")
@@ -77,7 +70,7 @@ def test_png_is_three_times_as_large_on_the_chosen_ground(view, page_of):
 LABELS = ["=1+1", "+x", "-x", "@x", "a,b", 'a"b', "a\nb", "字"]
 
 
-def test_csv_is_the_shown_weights_and_no_formulas(page_of):
+def test_csv_is_the_shown_weights_and_no_formulas(page_of, saved):
     axis = Axis.of_labels("text", LABELS)
     run = Run((Attention(softmax((1, 8, 8), 0), "a", 0, "self", axis, axis),))
     page = page_of(run, fragment="#hideKeys=1&rows=2-7")
@@ -93,7 +86,7 @@ def test_csv_is_the_shown_weights_and_no_formulas(page_of):
 
 
 @pytest.mark.parametrize("view", ["heatmap", "arrows"])
-def test_spec_draws_the_same_picture_elsewhere(view, page_of):
+def test_spec_draws_the_same_picture_elsewhere(view, page_of, saved):
     run = small_run(queries=5)
     page = page_of(run, fragment=f"#layer=1&head=2&view={view}")
     name, content = saved(page, "#take-spec")
@@ -113,9 +106,9 @@ def test_text_view_gives_all_but_a_spec_which_it_has_not(page_of):
     expect(page.locator("#take-spec")).to_be_hidden()
 
 
-def test_link_leads_back_to_what_is_shown(page_of):
+def test_link_leads_back_to_what_is_shown(browser, page_of):
     page = page_of(small_run())
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    browser.allow_clipboard(page)
     page.select_option("#head-select", "2")
     expect(page.locator("#shown-title")).to_have_text("Layer 0, head 2")
     page.click("#take-link")

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS, screenshot
+from browser import screenshot
 from PIL import Image
 from playwright.sync_api import expect
 from runs import softmax
@@ -45,12 +45,6 @@ def text_run(text):
     return Run((Attention(weights, "layer", 0, "self", axis, axis, residual=0.0),))
 
 
-def saved(page, button):
-    with page.expect_download() as download:
-        page.click(button)
-    return download.value.path().read_bytes()
-
-
 def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("L")).astype(int)
 
@@ -60,7 +54,6 @@ def part_of(page, left, top, width, height):
     return pixels(screenshot(page, clip=clip))
 
 
-@BOTH_BROWSERS
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_svg_of_a_text_looks_as_the_page_does(text, page_of):
     page = page_of(text_run(text), fragment="#view=text", viewport={"width": 1280, "height": 1200})
@@ -88,17 +81,17 @@ def test_svg_of_a_text_looks_as_the_page_does(text, page_of):
 
 
 @pytest.mark.parametrize("ground", ["white", "transparent"])
-def test_text_is_taken_in_the_colours_of_paper(ground, page_of):
+def test_text_is_taken_in_the_colours_of_paper(ground, browser, page_of, saved):
     page = page_of(text_run(TEXTS["one way"]), fragment="#view=text&query=2", color_scheme="dark")
     page.select_option("#ground-select", ground)
-    root = ElementTree.fromstring(saved(page, "#take-svg"))  # noqa: S314 - our own page made it
+    root = ElementTree.fromstring(saved(page, "#take-svg")[1])  # noqa: S314 - our own page made it
     first = root.find(f"{SVG}rect")
     assert (first.get("fill") == "white") == (ground == "white")
     # Black on light shades and white on dark ones, as on the page; the light theme's ink between.
     inks = {"#3a3a45", "rgb(0, 0, 0)", "rgb(255, 255, 255)"}
     assert {part.get("fill") for part in root.iter(f"{SVG}tspan")} <= inks
     shades = [rect.get("fill") for rect in root.iter(f"{SVG}rect")]
-    page.emulate_media(color_scheme="light")
+    browser.emulate_media(page, color_scheme="light")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
     colours = page.locator("#text-live .token").evaluate_all(
         "all => all.map((one) => one.style.backgroundColor)"
@@ -106,7 +99,7 @@ def test_text_is_taken_in_the_colours_of_paper(ground, page_of):
     assert set(colours) == {shade for shade in shades if shade != "white"}
 
     box = page.locator("#text-live").bounding_box()
-    png = Image.open(io.BytesIO(saved(page, "#take-png"))).convert("RGBA")
+    png = Image.open(io.BytesIO(saved(page, "#take-png")[1])).convert("RGBA")
     assert abs(png.size[0] - 3 * box["width"]) <= 3
     assert abs(png.size[1] - 3 * box["height"]) <= 3
     assert png.getpixel((png.size[0] - 2, png.size[1] - 2))[3] == (255 if ground == "white" else 0)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS, wait_until_ready
+from browser import wait_until_ready
 from page_acts import drawn_codes
 from playwright.sync_api import expect
 from runs import small_run
@@ -59,7 +59,6 @@ def expected_codes(layer: int) -> np.ndarray:
     return np.rint(np.sqrt(weights.astype(np.float64)) * 254)
 
 
-@BOTH_BROWSERS
 def test_shown_head_is_drawn_while_the_file_still_comes(browser, slow):
     address, rest = slow
     context = browser.new_context()

@@ -6,14 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS
 from page_acts import drawn_codes, point_at, shown
 from playwright.sync_api import expect
 from runs import small_run
 
 from attnreport import Attention, Axis, Run
-
-pytestmark = BOTH_BROWSERS
 
 
 def expect_head(page, run, layer, head):

@@ -145,7 +145,7 @@ def test_find_goes_from_one_to_the_next_and_back(page_of):
     expect(found).to_have_text("Not found among what is shown.")
 
 
-def test_zoom_by_frame_wheel_keys_and_back(page_of):
+def test_zoom_by_frame_wheel_keys_and_back(browser, page_of):
     page = page_of(small_run(queries=20))
     box = page.locator(IMAGE).bounding_box()
     cell = box["width"] / 20
@@ -169,51 +169,38 @@ def test_zoom_by_frame_wheel_keys_and_back(page_of):
     page.keyboard.up("Control")
     expect(page.locator("#zoom-words")).to_have_text("16 of 20 × 16 of 20")
     assert shown(page)["rows"] == "0-15"  # at the pointer, which was in the corner
-    page.mouse.dblclick(box["x"] + 0.5 * cell, box["y"] + 0.5 * cell)
+    browser.double_click(page, box["x"] + 0.5 * cell, box["y"] + 0.5 * cell)
     expect(page.locator("#zoom-words")).to_have_text("")
 
 
-def test_two_fingers_zoom(page_of):
+def test_two_fingers_zoom(browser, page_of):
     page = page_of(small_run(queries=20), has_touch=True)
     box = page.locator(IMAGE).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    client = page.context.new_cdp_session(page)
-
-    def touch(kind, apart):
-        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
-        client.send(
-            "Input.dispatchTouchEvent",
-            {"type": kind, "touchPoints": points if kind != "touchEnd" else []},
-        )
-
-    touch("touchStart", 30)
+    browser.touch(page, "start", [(x - 30, y), (x + 30, y)])
     for apart in range(35, 100, 5):
-        touch("touchMove", apart)
+        browser.touch(page, "move", [(x - apart, y), (x + apart, y)])
         page.wait_for_timeout(30)
-    touch("touchEnd", 0)
+    browser.touch(page, "end", [])
     expect(page.locator("#zoom-words")).not_to_have_text("")
     first, last = map(int, shown(page)["rows"].split("-"))
     assert last - first + 1 < 16
 
 
-def test_fingers_zoom_between_them_and_one_moves_the_picture(page_of):
+def test_fingers_zoom_between_them_and_one_moves_the_picture(browser, page_of):
     page = page_of(small_run(queries=20), has_touch=True)
     box = page.locator(IMAGE).bounding_box()
-    client = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
-        places = [
-            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": finger}
-            for finger, (x, y) in enumerate(points)
-        ]
-        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        browser.touch(page, kind, places)
         page.wait_for_timeout(40)
 
     # In the upper right corner, where both windows then lie.
-    touch("touchStart", (0.85, 0.1), (0.95, 0.1))
+    touch("start", (0.85, 0.1), (0.95, 0.1))
     for apart in (0.06, 0.07, 0.08, 0.09):
-        touch("touchMove", (0.9 - apart, 0.1), (0.9 + apart, 0.1))
-    touch("touchEnd")
+        touch("move", (0.9 - apart, 0.1), (0.9 + apart, 0.1))
+    touch("end")
     expect(page.locator("#heatmap-live")).to_have_attribute("data-zoomed", "")
     rows, columns = (list(map(int, shown(page)[side].split("-"))) for side in ("rows", "columns"))
     assert rows[0] < 4
@@ -223,10 +210,10 @@ def test_fingers_zoom_between_them_and_one_moves_the_picture(page_of):
 
     box = page.locator(IMAGE).bounding_box()
     before = page.evaluate("scrollY")
-    touch("touchStart", (0.5, 0.7))
+    touch("start", (0.5, 0.7))
     for step in range(1, 5):
-        touch("touchMove", (0.5 + step / 10, 0.7 - step / 10))
-    touch("touchEnd")
+        touch("move", (0.5 + step / 10, 0.7 - step / 10))
+    touch("end")
     moved = round(0.4 * size)
     expect(page.locator("#zoom-words")).to_have_text(f"{size} of 20 × {size} of 20")
     after = [list(map(int, shown(page)[side].split("-"))) for side in ("rows", "columns")]

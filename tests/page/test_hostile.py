@@ -42,11 +42,20 @@ _BLANK = r"""() => [...document.querySelectorAll(".live:not([hidden]) svg text, 
 
 
 @pytest.fixture(scope="module")
-def parsed(chromium):
-    """A function from markups to what a browser makes of each, without running any of it."""
-    page = chromium.new_page()
-    yield lambda markups: page.evaluate(_PARSED, [_BULK.sub("", markup) for markup in markups])
-    page.close()
+def parsed(chromium, firefox):
+    """A function from markups to what both browsers make of each, without running any of it."""
+    contexts = [browser.new_context() for browser in (chromium, firefox)]
+    pages = [context.new_page() for context in contexts]
+
+    def parse(markups):
+        small = [_BULK.sub("", markup) for markup in markups]
+        found, other = (page.evaluate(_PARSED, small) for page in pages)
+        assert found == other
+        return found
+
+    yield parse
+    for context in contexts:
+        context.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -113,18 +122,19 @@ def changes(plain, found):
 
 @pytest.fixture(scope="module")
 def plain_views():
-    """What the same pages make of themselves with benign strings, by how many there are."""
+    """What the same pages make of themselves with benign strings, by browser and their number."""
     return {}
 
 
 @pytest.mark.parametrize("strings", PAGES, ids=range(len(PAGES)))
-def test_nothing_runs_and_everything_is_shown(strings, page_of, plain_views):
+def test_nothing_runs_and_everything_is_shown(strings, browser, page_of, plain_views):
     count = len(strings)
-    if count not in plain_views:
-        plain_views[count] = views_of(page_of(run_with(benign(strings))), count)
+    plain = plain_views.setdefault(browser, {})
+    if count not in plain:
+        plain[count] = views_of(page_of(run_with(benign(strings))), count)
     page = page_of(run_with(strings))
     found = views_of(page, count)
-    assert not changes(plain_views[count], found)
+    assert not changes(plain[count], found)
     assert page.evaluate("window.__pwned") is None
     assert shown(page)["view"] == "text"
     # Made by script, line ends stay as they are; parsed, they are all of one kind.

@@ -7,13 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS, screenshot
+from browser import screenshot
 from every_view import FRAGMENTS, every_run
 from page_acts import comes_to_be, shown
 from PIL import Image
 from playwright.sync_api import expect
-
-pytestmark = BOTH_BROWSERS
 
 # What can be reached, in the order of the document; kept in the page so that a place is a number.
 _STOPS = """() => {

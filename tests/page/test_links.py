@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from browser import BOTH_BROWSERS
 from playwright.sync_api import expect
 from runs import small_run
 
 from attnreport import Attention, Axis, Run
-
-pytestmark = BOTH_BROWSERS
 
 _WEIGHTS = np.array(
     [[1, 0, 0, 0], [0.25, 0.75, 0, 0], [0.2, 0.5, 0.3, 0], [0.1, 0.2, np.nan, 0.3]], np.float32

@@ -1,4 +1,4 @@
-"""The page's pure modules by themselves: in Chromium always, and in Node where it is there."""
+"""The page's pure modules by themselves: in both browsers always, and in Node where it is there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_modules_in_chromium(folder, page_of):
+def test_modules_in_browsers(folder, page_of):
     script = joined(folder / "cases.js")
     page = page_of("<!doctype html><title>cases</title>", ready=False)
     count, failed = page.evaluate(f"async () => {{ {script}\n{_RUN} }}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS, wait_until_ready
+from browser import wait_until_ready
 from every_view import FRAGMENTS, every_run
 from page_acts import comes_to_be
 from playwright.sync_api import expect
@@ -106,7 +106,6 @@ def notebook(run):
     return f"<!doctype html><title>notebook</title>{Report(run)._repr_html_()}"
 
 
-@BOTH_BROWSERS
 def test_the_frame_of_a_notebook_is_as_high_as_its_page(page_of):
     page = page_of(notebook(small_run(queries=8)), ready=False)
     wait_until_ready(page.frames[1])

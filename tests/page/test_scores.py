@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS
 from page_acts import document
 from playwright.sync_api import expect
 from runs import small_run
-
-pytestmark = BOTH_BROWSERS
 
 _PIXELS = """async () => {
   const image = new Image();

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS
 from page_acts import palette_of, shown
 from playwright.sync_api import expect
 from runs import small_run, softmax
@@ -170,7 +169,6 @@ def test_csv_is_what_the_shade_says(page_of):
     np.testing.assert_array_equal(numbers, run.attentions[0].weights[0, 2])
 
 
-@BOTH_BROWSERS
 @pytest.mark.parametrize(("text", "way"), [("שלום עולם", "rtl"), ("Ada met", "ltr")])
 def test_a_special_token_before_a_text_does_not_turn_it(text, way, page_of):
     words = [(0, text.index(" ")), (text.index(" ") + 1, len(text))]

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS
 from page_acts import drawn_codes, palette_of, point_at, screen_colours
 from playwright.sync_api import expect
 from runs import small_run
@@ -23,7 +22,6 @@ def with_nonfinite(run):
     return replace(run, attentions=(replace(run.attentions[0], weights=weights),))
 
 
-@BOTH_BROWSERS
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("queries", [5, 300])  # with the exact weights in the page, and without
 def test_nonfinite_weights_have_a_colour_of_their_own(theme, queries, page_of):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from browser import BOTH_BROWSERS
 from page_acts import (
     document,
     drawn_codes,
@@ -64,7 +63,6 @@ def test_small_page_says_that_it_is_exact(page_of):
     assert "No weight was rounded, pooled or left out" in page.text_content(".notes")
 
 
-@BOTH_BROWSERS
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("case", ["causal", "large"])
 def test_screen_shows_every_weight_in_its_colour(case, theme, page_of):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attnreport import Attention, Axis, Position, Run
+from attnreport import Attention, Axis, Position, Report, Run
 from attnreport.picture import Picture
 
 
@@ -101,8 +101,8 @@ class Lit:
         return self.axis.picture.width, self.axis.picture.height
 
 
-def check_page(page_of, found):
-    """One page, a layer for each: what is covered, read from its pixels, holds the lit spot.
+def check_page(pages_of, found):
+    """A page, a layer for each: what is covered, read from its pixels, holds the lit spot.
 
     Which position the spot reached, the model said; how large a position is, its box does.
     """
@@ -114,7 +114,13 @@ def check_page(page_of, found):
         layers.append(
             Attention(weights, each.name, layer, "cross", queries, each.axis, residual=0.0)
         )
-    page = page_of(Run(tuple(layers)), fragment="#view=overlay&query=0")
+    html = Report(Run(tuple(layers))).html()
+    for page_of in pages_of:
+        check_layers(page_of(html, fragment="#view=overlay&query=0"), found)
+
+
+def check_layers(page, found):
+    """Every layer of the page covers its lit spot."""
     for _, same in groupby(enumerate(found), key=lambda pair: pair[1].axis.picture):
         plain = None
         for layer, each in same:

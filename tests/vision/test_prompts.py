@@ -290,8 +290,8 @@ def test_what_shines_in_a_box_reaches_its_place_in_the_prompt(reached, name):
             assert holds(each.axis.positions[each.place].box, each.spot, 0.02), (size, each.spot)
 
 
-def test_on_the_page_each_prompt_is_covered_where_its_spot_is(reached, page_of):
-    check_page(page_of, [reached(name, size)[-1] for name in PROMPTS for size in SIZES.values()])
+def test_on_the_page_each_prompt_is_covered_where_its_spot_is(reached, pages_of):
+    check_page(pages_of, [reached(name, size)[-1] for name in PROMPTS for size in SIZES.values()])
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -377,7 +377,7 @@ def test_in_the_tower_each_tile_looks_at_itself(saved, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TILED)
-def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, page_of, name):
+def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, pages_of, name):
     size, found = SIZES["wide"], []
     request = Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat")
     textured(size).save(tmp_path / "in.png")
@@ -395,7 +395,7 @@ def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, p
         assert all(holds(axis.positions[each].box, spot, 0.5)
                    for each in np.argsort(score)[-2:])  # fmt: skip
         found.append(Lit(name, axis, place, spot))
-    check_page(page_of, found)
+    check_page(pages_of, found)
 
 
 @pytest.mark.parametrize("name", TILED)

@@ -5,27 +5,34 @@ import { element, filled, made } from "./dom.js";
 import { rowOf } from "./readout.js";
 
 const STRONGEST = 3;
+const UNFOLDED = 20; // rows of a long table that need no unfolding (links.html.jinja)
 
-/** Fill the table, unless it is folded away; then it waits until it is opened.
+/** Fill the table; what is folded away waits until it is opened.
  * @param {import("./scene.js").Scene} scene */
 export function showLinks(scene) {
-  const { base, axes } = scene;
-  const folded = linksFold()?.open === false;
-  element("links-body").hidden = folded; // its rows may be another head's
-  if (folded) return;
-  filled(
-    element("links-body"),
-    axes.queries.labels.map((label, query) => {
-      const row = rowOf(base, query);
-      const line = document.createElement("tr");
-      const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
-      head.setAttribute("scope", "row");
-      const links = strongest(row, STRONGEST);
-      const errors = links.map((key) => scene.errorAt(query * base.columns + key));
-      line.append(head, ...links.map((key, at) => cell(axes.keys.labels[key], row[key], errors[at])));
-      return line;
-    }),
-  );
+  const fold = linksFold();
+  const lines = scene.axes.queries.labels.length;
+  filled(element("links-body"), linkLines(scene, 0, fold ? Math.min(UNFOLDED, lines) : lines));
+  if (!fold) return;
+  fold.hidden = lines <= UNFOLDED;
+  element("links-others").textContent = String(lines - UNFOLDED);
+  element("links-rest").hidden = !fold.open; // its rows may be another head's
+  if (fold.open) filled(element("links-rest"), linkLines(scene, UNFOLDED, lines));
+}
+
+/** @param {import("./scene.js").Scene} scene @param {number} first @param {number} end */
+function linkLines({ base, axes, errorAt }, first, end) {
+  return axes.queries.labels.slice(first, end).map((label, at) => {
+    const query = first + at;
+    const row = rowOf(base, query);
+    const line = document.createElement("tr");
+    const head = made("th", label, axes.queries.roles[query] === "s" ? "special" : "");
+    head.setAttribute("scope", "row");
+    const links = strongest(row, STRONGEST);
+    const errors = links.map((key) => errorAt(query * base.columns + key));
+    line.append(head, ...links.map((key, place) => cell(axes.keys.labels[key], row[key], errors[place])));
+    return line;
+  });
 }
 
 /** What a long table is folded into. @returns {HTMLDetailsElement | null} */

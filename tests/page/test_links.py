@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 from runs import small_run
 
@@ -34,9 +35,12 @@ def test_the_table_is_the_same_with_and_without_a_script(page_of):
 def test_a_long_table_is_folded_and_follows_the_head_when_it_is_opened(page_of):
     run = small_run(layers=1, heads=2, queries=120)
     page = page_of(run)
-    rows = page.locator("#links-body tr")
-    expect(page.locator("#links-fold summary")).to_have_text("All 120 queries")
-    expect(rows.first).to_be_hidden()
+    rows = page.locator("#links-body tr, #links-rest tr")
+    first, rest = page.locator("#links-body tr"), page.locator("#links-rest tr")
+    assert page.locator("#links-fold summary").inner_text() == "The other 100 queries"
+    expect(first).to_have_count(20)
+    expect(first.first).to_be_visible()
+    expect(rest.first).to_be_hidden()
     page.select_option("#head-select", "1")
     expect(page.locator("#shown-title")).to_have_text("Layer 0, head 1")
     for head in (1, 0):
@@ -52,11 +56,31 @@ def test_a_long_table_is_folded_and_follows_the_head_when_it_is_opened(page_of):
             expect(rows.nth(query).locator("bdi").first).to_have_text(strongest)
     page.click("#links-fold summary")
     page.select_option("#head-select", "1")
-    expect(rows.first).to_be_hidden()
+    expect(first.nth(19)).to_contain_text(f"{run.attentions[0].weights[1, 19].max():.4f}")
+    expect(rest.first).to_be_hidden()
 
 
 def test_a_long_table_is_whole_without_scripts(page_of):
     run = small_run(layers=1, heads=1, queries=120)
     page = page_of(run, java_script_enabled=False, ready=False)
     page.click("#links-fold summary")
-    assert page.locator("#links-body tr:visible").count() == 120
+    assert page.locator("#links-body tr:visible, #links-rest tr:visible").count() == 120
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_on_paper_a_long_table_has_its_first_rows_and_says_what_is_left_out(
+    script, browser, page_of
+):
+    page = page_of(small_run(queries=120), java_script_enabled=script, ready=script)
+    summary = page.locator("#links-fold summary")
+    assert summary.inner_text() == "The other 100 queries"
+    browser.emulate_media(page, media="print")
+    assert page.locator("#links-body tr:visible").count() == 20
+    assert page.locator("#links-rest tr:visible").count() == 0
+    words = " ".join(summary.inner_text().split())
+    assert words.startswith("The other 100 queries are left out; unfold them before printing")
+    browser.emulate_media(page, media="screen")
+    summary.click()
+    browser.emulate_media(page, media="print")
+    assert page.locator("#links-rest tr:visible").count() == 100
+    assert summary.inner_text() == "The other 100 queries"

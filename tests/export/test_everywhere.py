@@ -102,6 +102,8 @@ def test_forced_colours_leave_what_a_colour_says(view, theme, page_of):
     bars = page.locator("#readout-top .bar").evaluate_all(backgrounds)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground not in bars
+    tabs = page.locator(".tabs button:visible")
+    assert len(set(tabs.evaluate_all(backgrounds))) == 2  # the pressed one and the others
     if view == "text":
         shades = page.locator("#text-live [data-role]").evaluate_all(backgrounds)
         assert len(set(shades)) == 5

@@ -81,7 +81,8 @@ def test_at_320_pixels_no_view_and_no_control_reaches_over_the_edge(page_of):
     page = page_of(every_run(), viewport={"width": 320, "height": 640})
     page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
     outside = """() => [...document.querySelectorAll("button, select, input, summary, h2, p, svg")]
-      .filter((node) => node.checkVisibility() && node.getBoundingClientRect().right > 320.5)
+      .filter((node) => node.checkVisibility() && (node.getBoundingClientRect().right > 320.5 ||
+        (node.matches(".tabs button") && node.offsetHeight > 36)))
       .map((node) => node.id || node.outerHTML.slice(0, 80))"""
     found = {}
     for view, fragment in FRAGMENTS.items():

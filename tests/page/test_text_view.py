@@ -54,6 +54,17 @@ def test_the_other_way_round_it_is_the_sum_of_the_chosen_columns(page_of):
     expect_shades(page, run.attentions[0].weights[0][:, [1, 3]].sum(axis=1), "key")
 
 
+def test_a_name_that_stands_for_no_text_is_never_broken(page_of):
+    axis = Axis.of_labels("picture", [f"row {at // 8} column {at % 8}" for at in range(64)])
+    page = page_of(Run((Attention(softmax((1, 64, 64), 0), "a", 0, "self", axis, axis),)))
+    page.click("[data-view=text]")
+    expect(page.locator("#text-live .added")).to_have_count(64)
+    pieces = page.locator("#text-live .added").evaluate_all(
+        "all => all.map((one) => one.getClientRects().length)"
+    )
+    assert set(pieces) == {1}
+
+
 def test_two_sequences_stand_one_under_the_other(page_of):
     run = small_run(layers=1, queries=4, keys=7)
     page = page_of(run, fragment="#view=text&query=2")

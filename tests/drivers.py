@@ -131,7 +131,7 @@ class Firefox:
         if media is not None:
             self._run(_SET_MEDIUM % ("" if media == "screen" else media))
         self._set_features(features)
-        page.evaluate("() => new Promise(requestAnimationFrame)")
+        page.wait_for_timeout(100)  # a page without scripts tells no frame
 
     def touch(self, page: Page, kind: str, points: Sequence[Point]) -> None:
         """Put fingers down (``start``), move them (``move``), or lift all (``end``)."""

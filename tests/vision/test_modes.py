@@ -181,13 +181,12 @@ def test_who_looks_says_where_it_comes_from(page_of):
     assert "from special positions" in words
 
 
-def test_the_table_has_boxes_and_weights(page_of):
+def test_the_table_has_boxes_and_weights(page_of, saved):
     axis = grid_axis(120, 80, 6, 4)
     run = two_heads(axis, 1 + 6 + 4, 1 + 12 + 1)
     page = page_of(run, fragment="#view=overlay&query=0&mode=heads&head=0,1")
-    with page.expect_download() as download:
-        page.click("#take-csv")
-    header, *rows = csv.reader(io.StringIO(download.value.path().read_bytes().decode()))
+    _, content = saved(page, "#take-csv")
+    header, *rows = csv.reader(io.StringIO(content.decode()))
     assert header == ["", "x0", "y0", "x1", "y1", "head 0", "head 1"]
     assert [row[0] for row in rows] == list(axis.labels)
     assert rows[0][1:5] == [""] * 4
@@ -197,13 +196,11 @@ def test_the_table_has_boxes_and_weights(page_of):
 
 
 @pytest.mark.parametrize("mode", ["over", "beside", "contours"])
-def test_the_spec_draws_the_same_elsewhere(page_of, mode):
+def test_the_spec_draws_the_same_elsewhere(page_of, saved, mode):
     """The exported Vega-Lite, drawn by vl-convert, shows what the page does."""
     axis = grid_axis(120, 80, 6, 4)
     page = page_of(planted_run(axis, {0: 1 + 6 + 4}), fragment=f"#view=overlay&query=0&mode={mode}")
-    with page.expect_download() as download:
-        page.click("#take-spec")
-    spec = json.loads(download.value.path().read_text())
+    spec = json.loads(saved(page, "#take-spec")[1])
     assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/v")
     for layer in spec["layer"]:
         for side in ("x", "y"):

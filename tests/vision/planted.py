@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from browser import screenshot as picture_of
 from PIL import Image
 
 from attnreport import Attention, Axis, Position, Report, Run
@@ -42,7 +43,7 @@ def screenshot(page):
     """The picture of the overlay as it stands on the screen, RGB, without its axes."""
     page.locator("#overlay-live").scroll_into_view_if_needed()
     box = page.locator("#overlay-live svg image").first.bounding_box()
-    taken = Image.open(io.BytesIO(page.screenshot(clip=box)))
+    taken = Image.open(io.BytesIO(picture_of(page, clip=box)))
     return np.asarray(taken.convert("RGB"), dtype=float)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import vl_convert
+from browser import screenshot as picture_of
 from PIL import Image
 from planted import grid_axis, planted_run, screenshot, slide
 from playwright.sync_api import expect
@@ -41,7 +42,7 @@ def copies(page):
 
 def shot(page, image):
     image.scroll_into_view_if_needed()
-    taken = Image.open(io.BytesIO(page.screenshot(clip=image.bounding_box())))
+    taken = Image.open(io.BytesIO(picture_of(page, clip=image.bounding_box())))
     # The outermost pixels are half the page's.
     return np.asarray(taken.convert("RGB"), dtype=float)[1:-1, 1:-1]
 

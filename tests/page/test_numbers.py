@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from browser import BOTH_BROWSERS
 from page_acts import document, shown
 from playwright.sync_api import expect
 from torch import nn
@@ -105,7 +104,6 @@ def test_a_report_of_the_saved_run_is_built_by_numbers(files, tmp_path, asked, s
     assert f'id="shown-title">{words}<' in (tmp_path / "again.html").read_text()
 
 
-@BOTH_BROWSERS
 def test_page_and_address_have_the_numbers(runs, page_of):
     page = page_of(runs[1], fragment="#layer=3&head=1")
     expect(page.locator("#shown-title")).to_have_text("Layer 3, head 1")
@@ -125,7 +123,6 @@ def test_page_and_address_have_the_numbers(runs, page_of):
     assert "layer 0" not in labels
 
 
-@BOTH_BROWSERS
 def test_overview_stands_by_number_and_leads_there(runs, page_of):
     page = page_of(runs[1])
     # Columns are sorted by number: head 1 is left of head 3, though it was asked for after it.
@@ -140,11 +137,10 @@ def test_overview_stands_by_number_and_leads_there(runs, page_of):
     assert [layer["number"] for layer in document(page)["layers"]] == [1, 3]
 
 
-def test_files_and_means_are_called_by_number(runs, page_of):
+def test_files_and_means_are_called_by_number(runs, page_of, saved):
     page = page_of(runs[1], fragment="#layer=3&head=1")
-    with page.expect_download() as waiting:
-        page.click("#take-csv")
-    assert waiting.value.suggested_filename == "attention-layer-3-head-1.csv"
+    name, _ = saved(page, "#take-csv")
+    assert name == "attention-layer-3-head-1.csv"
     page.select_option("#layer-select", index=page.locator("#layer-select option").count() - 1)
     expect(page.locator("#shown-title")).to_contain_text("Mean of the heads")
     assert page.locator("#head-select option").all_text_contents() == ["layer: 1", "layer: 3"]

@@ -245,12 +245,10 @@ def test_a_part_that_lies_nowhere_is_refused():
         Axis("picture", (Position("a", box=(0, 0, 1, 1), part=0),), picture=picture)
 
 
-def test_a_frame_is_taken_out_as_it_is_shown(page_of):
+def test_a_frame_is_taken_out_as_it_is_shown(page_of, saved):
     page = page_of(looking(video(), **VIDEO), fragment="#part=2&opacity=0")
     for button in ("#take-png", "#take-svg"):
-        with page.expect_download() as download:
-            page.click(button)
-        content = download.value.path().read_bytes()
+        _, content = saved(page, button)
         if button == "#take-svg":
             assert b"data:image/svg+xml;base64," in content
             continue

@@ -303,7 +303,7 @@ def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, 
     assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2
 
 
-def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, page_of):
+def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, pages_of):
     """Idefics2: the prompt holds latents, which have no place; what looks at patches, they do."""
     found = []
     for size in SIZES.values():
@@ -322,7 +322,7 @@ def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, page_o
         place = max(places, key=lambda each, score=score: score[each])
         assert holds(resampler.keys.positions[place].box, spot, 0.02), size
         found.append(Lit("idefics2", resampler.keys, place, spot))
-    check_page(page_of, found)
+    check_page(pages_of, found)
 
 
 # What takes a picture in several: tiles, and the whole once more.

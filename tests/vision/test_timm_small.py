@@ -94,7 +94,7 @@ def run_of(tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, page_of, name):
+def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, pages_of, name):
     *_, sides, slack = MODELS[name]
     found = []
     for size in SIZES.values():
@@ -102,4 +102,4 @@ def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, page_o
         assert not dark.missed
         assert check_places(dark, bright, reached.spot, slack) >= sides, size
         found.append(reached)
-    check_page(page_of, found)
+    check_page(pages_of, found)

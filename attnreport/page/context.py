@@ -25,7 +25,7 @@ from attnreport.page.account import (
 from attnreport.page.document import document, groups, pair
 from attnreport.page.form import UNREDUCED, Form, MeasuredRun
 from attnreport.page.joining import joined_map
-from attnreport.page.links import LinkRow, strongest_links
+from attnreport.page.links import LinkPart, parts_of, strongest_links
 from attnreport.page.maps import MapWords, maps_of
 from attnreport.page.opening import Opening, Place
 from attnreport.page.overlays import StillOverlay, seen_words, still_overlays
@@ -113,7 +113,7 @@ class PageContext:
     measures: tuple[Measure, ...]
     notable: tuple[NotableHead, ...]
     still: Still
-    links: tuple[LinkRow, ...]
+    links: tuple[LinkPart, ...]
     open_ledger: bool
     ledger_summary: str
     ledger: tuple[LedgerRow, ...]
@@ -171,7 +171,7 @@ def context(measured: MeasuredRun, form: Form, place: Opening, version: str) -> 
         measures=tuple(known_measures()[name] for name in scores),
         notable=measured.notable,
         still=Still(still_heatmap(shown, head), prepared().colourbar, still_overlays(shown, head)),
-        links=strongest_links(shown, head),
+        links=parts_of(strongest_links(shown, head)),
         open_ledger=bool(run.missed),
         ledger_summary=ledger_summary(run),
         ledger=tuple(ledger_row(run, entry) for entry in run.ledger),

@@ -9,6 +9,8 @@ import numpy as np
 from attnreport.run import Attention
 
 STRONGEST = 3
+LONGEST = 100  # rows of a table that is not folded
+UNFOLDED = 20  # rows of a longer one that are seen first (links.js)
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,21 @@ class LinkRow:
     query: str
     special: bool
     keys: tuple[tuple[str, str] | None, ...]
+
+
+@dataclass(frozen=True)
+class LinkPart:
+    """Hold rows of the table, and whether they are folded away until somebody asks for them."""
+
+    rows: tuple[LinkRow, ...]
+    folded: bool
+
+
+def parts_of(rows: tuple[LinkRow, ...]) -> tuple[LinkPart, ...]:
+    """Return the table as it is laid out: of a long one all but the first rows are folded."""
+    if len(rows) <= LONGEST:
+        return (LinkPart(rows, folded=False),)
+    return LinkPart(rows[:UNFOLDED], folded=False), LinkPart(rows[UNFOLDED:], folded=True)
 
 
 def strongest_links(attention: Attention, head: int) -> tuple[LinkRow, ...]:

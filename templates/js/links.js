@@ -5,7 +5,7 @@ import { element, filled, made } from "./dom.js";
 import { rowOf } from "./readout.js";
 
 const STRONGEST = 3;
-const UNFOLDED = 20; // rows of a long table that need no unfolding (links.html.jinja)
+const UNFOLDED = 20; // rows of a long table that need no unfolding (page/links.py)
 
 /** Fill the table; what is folded away waits until it is opened.
  * @param {import("./scene.js").Scene} scene */

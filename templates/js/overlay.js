@@ -343,7 +343,8 @@ export class Overlay {
       onPicture * (part === ALL ? 1 : (sums.get(part) ?? 0) / inParts);
     const words = (/** @type {number} */ part) => {
       const name = part === ALL ? "all" : parts[part].name;
-      return this.scene?.map ? name : `${name} · ${(share(part) * 100).toFixed(1)} %`;
+      const about = this.report.exact ? "" : "≈ ";
+      return this.scene?.map ? name : `${name} · ${about}${(share(part) * 100).toFixed(1)} %`;
     };
     element("overlay-parts").hidden = partsHeld(written).length < 2;
     showParts(element("part-buttons"), partsHeld(written), this.part, words);

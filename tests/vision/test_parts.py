@@ -41,9 +41,9 @@ def video():
     return Axis("video", tuple(positions), picture=replace(Picture.of(sheet), parts=parts))
 
 
-def tiles():
-    """A word, then 4 × 2 patches of tiles, and 2 × 1 patches of the whole, over one picture."""
-    fine = grid_axis(120, 80, 4, 2, prefix=("word",))
+def tiles(columns=4, rows=2):
+    """A word, then patches of tiles, and 2 × 1 patches of the whole, over one picture."""
+    fine = grid_axis(120, 80, columns, rows, prefix=("word",))
     coarse = grid_axis(120, 80, 2, 1, prefix=())
     whole = (0, 0, 120, 80)
     picture = replace(fine.picture, parts=(Part("tiles", whole), Part("whole picture", whole)))
@@ -174,6 +174,12 @@ def test_of_tiles_and_the_whole_the_tiles_are_shown_first(page_of):
     assert covered_at(page, (120, 80)) == pytest.approx((30, 40), abs=1.5)
     page.get_by_role("button", name="all").click()
     expect(words).to_contain_text("colours mix")
+
+
+def test_shares_of_rounded_weights_are_told_as_such(page_of):
+    run = looking(tiles(24, 24), p7=0.5, p577=0.3, p0=0.2)  # more than a report carries exactly
+    name, share = buttons(page_of(run))[1].removesuffix(" %").split(" · ≈ ")
+    assert name == "tiles" and float(share) == pytest.approx(50, abs=0.5)
 
 
 def test_tiles_alone_are_a_grid_and_can_be_interpolated(page_of):

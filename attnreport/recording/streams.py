@@ -150,6 +150,17 @@ class Streams:
             tag.entered, tag.step, tag.part = old.entered, old.step, old.part
         return tag
 
+    def follow(self, tensor: torch.Tensor, stream: Stream | None) -> None:
+        """Say which stream a result belongs to, unless it has one that counts more.
+
+        A view of a parameter, or a tensor that was written to, may be known already.
+        """
+        tag = self._tags.get(id(tensor))
+        if tag is None or tag.ref() is not tensor:
+            self._tags[id(tensor)] = Tag(tensor, stream)
+        elif stream is not None and (tag.stream is None or tag.stream.rank < stream.rank):
+            self.assign(tensor, stream)
+
     def renew(self, tensor: torch.Tensor) -> None:
         """Give a tensor that was written to a tag of its own; the old one stays what it was."""
         old = self.tag(tensor)

@@ -144,17 +144,19 @@ class Watch(TorchFunctionMode):
         if not tags and self.names.current() is None:
             # Made for the model in the user's own lines: an input, once the model takes it.
             return
-        stream = _stream_of_result(tags)
-        for tensor in (output,) if isinstance(output, torch.Tensor) else output:
-            if isinstance(tensor, torch.Tensor):
-                self._follow(tensor, stream)
+        stream, followed = self._come_from(tags)
+        if isinstance(output, torch.Tensor):
+            self.streams.follow(output, stream)
+        else:
+            for tensor in output:
+                if isinstance(tensor, torch.Tensor):
+                    self.streams.follow(tensor, stream)
         plain = function
         if isinstance(function, torch._ops.OpOverload):
             plain = torch_function_of(function)
         if self._looks_back:
             remember(self.streams, plain, args, kwargs, output)
         record = recorder_of(plain)
-        followed = any(tag.weights is not None for tag in tags)
         if record is not None or followed or self._follows_all:
             call = following.Called(plain, args, kwargs, output, function)
             self._record(call, record, followed=followed)
@@ -182,19 +184,21 @@ class Watch(TorchFunctionMode):
                 tags += [
                     self.streams.entering(item) for item in value if isinstance(item, torch.Tensor)
                 ]
-        for tag in tags:
-            if tag.executed is not None:
-                path = self.names.current() if tag.shared else None
-                self.names.executed.add(path or tag.executed)
         return tags
 
-    def _follow(self, tensor: torch.Tensor, stream: Stream | None) -> None:
-        tag = self.streams.tag(tensor)
-        # A view of a parameter, or a tensor changed in place, may have a tag already.
-        if tag is None or (
-            stream is not None and (tag.stream is None or tag.stream.rank < stream.rank)
-        ):
-            self.streams.assign(tensor, stream)
+    def _come_from(self, tags: list[Tag]) -> tuple[Stream | None, bool]:
+        """Return the stream of what came of these, and whether one of them is being followed."""
+        followed, flowing = False, []
+        for tag in tags:
+            if tag.weights is not None:
+                followed = True
+            if tag.executed is None:
+                flowing.append(tag)
+            else:
+                path = self.names.current() if tag.shared else None
+                self.names.executed.add(path or tag.executed)
+        # A parameter speaks only where nothing else does: it weighs what flows, it is not the flow.
+        return strongest(flowing or tags), followed
 
     def release(self) -> None:
         """Take every hook off the user's tensors, and let go of their graph."""
@@ -389,9 +393,3 @@ class Watch(TorchFunctionMode):
 
 def _words(error: Exception) -> str:
     return f"could not be read: {one_line(error)}"
-
-
-def _stream_of_result(tags: list[Tag]) -> Stream | None:
-    # A parameter speaks only where nothing else does: it weighs what flows, it is not the flow.
-    flowing = [tag for tag in tags if tag.executed is None]
-    return strongest(flowing or tags)

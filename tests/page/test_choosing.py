@@ -192,7 +192,9 @@ def test_choices_of_another_layer_that_has_fewer_heads(page_of):
     from dataclasses import replace  # noqa: PLC0415
 
     run = small_run(layers=2, heads=4)
-    narrow = replace(run.attentions[1], weights=run.attentions[1].weights[:1].copy())
+    narrow = replace(
+        run.attentions[1], weights=run.attentions[1].weights[:1].copy(), head_numbers=(0,)
+    )
     run = replace(run, attentions=(run.attentions[0], narrow))
     page = page_of(run, fragment="#head=3")
     page.select_option("#layer-select", "1")

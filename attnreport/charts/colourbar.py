@@ -67,6 +67,7 @@ def colourbar_view() -> alt.LayerChart:
                     labelColor=alt.ExprRef("ink"),
                     # The marks of a map may be longer words than those of weights.
                     labelOverlap="greedy",
+                    labelSeparation=6,  # 0 and 0.005 side by side read as one number
                 ),
             ),
             x2="x1:Q",

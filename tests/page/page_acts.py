@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 import time
 import zlib
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from browser import screenshot
 from PIL import Image
+from playwright.sync_api import expect
 
 import attnreport
 from attnreport.page.scripts import joined
@@ -72,6 +74,8 @@ def weights_of_modules(page, layer, head):
 
 def drawn_codes(page):
     """The codes of the picture that the heatmap shows, read by another PNG reader."""
+    # Vega lets a picture come in after its mark.
+    expect(page.locator(IMAGE)).to_have_attribute("href", re.compile("^data:image/png;base64,"))
     url = page.get_attribute(IMAGE, "href")
     image = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
     assert image.mode == "P"
@@ -112,9 +116,25 @@ def shown(page):
 
 
 def comes_to_be(read, wanted):
-    """What is read once it is what is wanted, or after two seconds."""
-    for _ in range(40):
+    """What is read once it is what is wanted, or after ten seconds."""
+    for _ in range(200):
         if read() == wanted:
             break
         time.sleep(0.05)
     return read()
+
+
+def comes_to_rest(read, pause=0.1):
+    """What is read once it was the same twice in turn: a page draws some time after it is asked."""
+    before, after = None, read()
+    for _ in range(100):
+        if before == after:
+            break
+        time.sleep(pause)
+        before, after = after, read()
+    return after
+
+
+def come_to_be_drawn(page, codes):
+    """Whether the heatmap comes to show these codes, but for roundings."""
+    return comes_to_be(lambda: bool(np.abs(drawn_codes(page) - codes).max() <= 1), True)

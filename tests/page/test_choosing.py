@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from page_acts import drawn_codes, point_at, shown
+from page_acts import come_to_be_drawn, point_at, shown
 from playwright.sync_api import expect
 from runs import small_run
 
@@ -23,9 +23,8 @@ def expect_head(page, run, layer, head):
     first = page.locator("#links-body tr").last.locator("td").first
     expect(first).to_have_text(re.compile(f" {weights[-1].max():.4f}$"))
     expect(page.locator("html")).to_have_attribute("data-ready", "true")
-    page.wait_for_timeout(100)
     codes = np.rint(np.sqrt(weights.astype(np.float64)) * 254)
-    assert np.abs(drawn_codes(page) - codes).max() <= 1
+    assert come_to_be_drawn(page, codes)
 
 
 def readout(run, layer, head, query, key):

@@ -7,7 +7,7 @@ from difflib import unified_diff
 
 import pytest
 from hostile import FAMILIES, STRINGS, as_parsed, as_shown, benign, run_with, with_signs
-from page_acts import shown
+from page_acts import comes_to_rest, shown
 from playwright.sync_api import expect
 
 from attnreport import Report
@@ -90,10 +90,9 @@ def views_of(page, count):
     seen = {}
 
     def note(name):
-        page.wait_for_timeout(100)
+        seen[name] = comes_to_rest(lambda: page.evaluate(f"({_SHAPE})(document)"))
         assert page.evaluate(_FOREIGN) == [], name
         assert page.evaluate(_BLANK) == [], name
-        seen[name] = page.evaluate(f"({_SHAPE})(document)")
 
     page.select_option("#layer-select", str(count))
     expect(page.locator("#shown-title")).to_have_text(f"Layer {count}, head 0")

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_acts import document, drawn_codes, point_at, screen_colours, shown, weights_of_modules
+from page_acts import (
+    come_to_be_drawn,
+    comes_to_be,
+    document,
+    drawn_codes,
+    point_at,
+    screen_colours,
+    shown,
+    weights_of_modules,
+)
 from playwright.sync_api import expect
 from runs import small_run
 
@@ -162,9 +171,8 @@ def test_values_of_both_signs_have_their_own_colours(page_with):
     linear = np.rint(127 + 127 * shares)
     linear[np.isnan(linear)] = 255
     expect(page.locator("#scale-words")).to_contain_text("linear")
-    page.wait_for_timeout(150)
     # The middle of a cell has its number, so a corner of the picture's own pixels is compared.
-    assert np.abs(drawn_codes(page) - linear).max() <= 1
+    assert come_to_be_drawn(page, linear)
     # Blue below 0, red above, as light as paper at 0.
     assert palette[20][2] > palette[20][0]
     assert palette[234][0] > palette[234][2]
@@ -185,8 +193,7 @@ def test_values_above_1_fill_the_scale_and_not_more(page_with):
     expect(page.locator("#colourbar text").last).to_have_text("64")
     page.select_option("#head-select", label="class: dog")
     expect(page.locator("#shown-title")).to_have_text("Relevance (class: dog)")
-    page.wait_for_timeout(150)
-    assert drawn_codes(page)[2, 2] == 254
+    assert comes_to_be(lambda: drawn_codes(page)[2, 2], 254) == 254
     bars = page.eval_on_selector_all("#readout-top .bar", "(all) => all.map((b) => b.style.width)")
     assert max(float(width.removesuffix("%")) for width in bars) <= 100
 
@@ -235,7 +242,7 @@ def test_dark_maps_begin_at_the_dark(page_with):
     run = small_run(layers=2, heads=1, queries=3)
     page = page_with(run, own_map(run, np.eye(3)[None] - 0.5), color_scheme="dark")
     pick(page, "Relevance · text → text")
-    page.wait_for_timeout(150)
+    codes = (np.eye(3) * 254).astype(int).tolist()
+    assert comes_to_be(lambda: drawn_codes(page).tolist(), codes) == codes
     colours = screen_colours(page, 3, 3)
-    assert drawn_codes(page).tolist() == (np.eye(3) * 254).astype(int).tolist()
     assert colours[0, 0].tolist() != colours[0, 1].tolist()

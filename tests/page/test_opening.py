@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import Watch
-from page_acts import drawn_codes
+from page_acts import comes_to_be, drawn_codes
 from runs import small_run
 
 from attnreport import Report
@@ -57,7 +57,8 @@ def test_the_watch_sees_what_a_page_must_not_do(browser, tmp_path, script, what)
     path.write_text(f"<!doctype html><title>bad</title><script>{script}</script>")
     watch = Watch(browser)
     page = watch.open(path, ready=False)
-    page.wait_for_timeout(300)
+    # What is asked of a page lets its events in.
+    comes_to_be(lambda: page.title() and what in watch.seen, True)
     assert what in watch.close()
 
 
@@ -102,7 +103,8 @@ def test_still_pictures_stay_where_a_script_is_damaged(browser, run_of, tmp_path
     path.write_text(html[:start] + "AAAAAAAA" + html[start + 8 :], encoding="utf-8")
     watch = Watch(browser)
     page = watch.open(path, ready=False)
-    page.wait_for_timeout(300)
+    wrong = lambda: page.title() and any(seen.startswith("error: ") for seen in watch.seen)  # noqa: E731
+    assert comes_to_be(wrong, True)
     assert page.is_visible("#heatmap-still svg")
     assert not page.is_visible("#heatmap-live")
-    assert any(seen.startswith("error: ") for seen in watch.close())
+    watch.close()

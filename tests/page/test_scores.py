@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from page_acts import document
+from page_acts import comes_to_rest, document
 from playwright.sync_api import expect
 from runs import small_run
 
@@ -21,8 +21,8 @@ _PIXELS = """async () => {
 
 
 def chart_of(page):
-    """The chart's pixels: (row, column, rgba)."""
-    height, width, values = page.evaluate(_PIXELS)
+    """The chart's pixels once it is drawn: (row, column, rgba)."""
+    height, width, values = comes_to_rest(lambda: page.evaluate(_PIXELS), pause=0.2)
     return np.array(values).reshape(height, width, 4)
 
 
@@ -34,7 +34,6 @@ def test_every_head_has_the_colour_of_its_score(theme, page_of):
     page.select_option("#tiles-select", "chart")
     expect(page.locator("#score-bar")).to_be_visible()
     palette = bytes.fromhex(document(page)["palettes"][theme])
-    page.wait_for_timeout(200)
     drawn = chart_of(page)
     scores = run.measure("previous_token").array
     # Behind every layer's heads stands their mean.
@@ -77,7 +76,6 @@ def test_the_mean_of_every_layer_stands_behind_its_heads(page_of):
     page = page_of(run, color_scheme="light")
     layers, heads = len(run.attentions), run.attentions[0].heads
     palette = np.frombuffer(bytes.fromhex(document(page)["palettes"]["light"]), np.uint8)
-    page.wait_for_timeout(200)
     drawn = chart_of(page)[..., :3]
     side = drawn.shape[0] // layers
     assert drawn.shape[1] == (heads + 1) * side

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from drivers import Firefox
-from page_acts import palette_of, shown
+from page_acts import comes_to_be, palette_of, shown
 from playwright.sync_api import expect
 from runs import small_run, softmax
 
@@ -93,9 +93,12 @@ def test_clicks_and_keys_choose_several(page_of):
     ]
     for act, chosen in acts:
         act()
-        page.wait_for_timeout(50)
-        address = shown(page)
-        assert {name: address[name] for name in ("query", "more") if name in address} == chosen
+        assert comes_to_be(lambda: chosen_in(shown(page)), chosen) == chosen
+
+
+def chosen_in(address):
+    """Which tokens an address names."""
+    return {name: address[name] for name in ("query", "more") if name in address}
 
 
 def run_of_text(text, cuts):

@@ -19,6 +19,7 @@ async function start() {
     /** @type {HTMLElement} */ (node).hidden = false;
   }
   placeHeads(window.matchMedia("(min-width: 1180px)"));
+  unfoldForPrint();
   const page = new Page(readJson("document"));
   await page.show();
   listenToControls(page);
@@ -46,6 +47,19 @@ function placeHeads(wide) {
   };
   place();
   wide.addEventListener("change", place);
+}
+
+/** Nobody can unfold paper: how to read a picture is printed, whether it is open or not. */
+function unfoldForPrint() {
+  const how = /** @type {HTMLDetailsElement} */ (document.querySelector(".how"));
+  let { open } = how;
+  window.addEventListener("beforeprint", () => {
+    open = how.open;
+    how.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    how.open = open;
+  });
 }
 
 /** On a wide screen options stand open in one row; on a small one they are a tap away.

@@ -78,6 +78,19 @@ def test_print_has_no_controls_and_nothing_is_cut(browser, page_of):
     assert len(pdf) > 20_000
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_how_to_read_the_picture_is_printed_and_then_as_it_was(opened, page_of):
+    page = page_of(small_run())
+    if opened:
+        page.click(".how summary")
+    explained = page.locator(".how p").filter(visible=True)
+    assert bool(explained.count()) == opened
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert explained.count() > 2
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert bool(explained.count()) == opened
+
+
 @pytest.mark.parametrize("view", ["heatmap", "arrows&graph=arcs", "text"])
 def test_on_paper_nothing_scrolls_and_every_shade_is_printed(view, browser, page_of):
     page = page_of(small_run(layers=30, queries=60), fragment=f"#view={view}&query=1")

@@ -17,14 +17,14 @@ def attention_with(patterns, axis, layer=0):
     for head, key_of in enumerate(patterns):
         for query in range(size):
             weights[head, query, min(max(key_of(query), 0), size - 1)] += 0.93
-    return replace(self_attention(axis, layer=layer), weights=weights)
+    return replace(self_attention(axis, layer=layer), weights=weights, head_numbers=())
 
 
 def noise(axis, layer=0, heads=4, seed=3):
     """Heads that do nothing in particular."""
     weights = np.random.default_rng(seed).uniform(0.1, 1, (heads, len(axis), len(axis)))
     weights = (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32)
-    return replace(self_attention(axis, layer=layer), weights=weights)
+    return replace(self_attention(axis, layer=layer), weights=weights, head_numbers=())
 
 
 LONG = text_axis(words=[f"w{number}" for number in range(12)])

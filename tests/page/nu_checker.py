@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import unquote
 
 from browser import install
 
@@ -34,6 +35,6 @@ def errors_of(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {path.name: [] for path in paths}
     for message in json.loads(result.stderr)["messages"]:
         if message["type"] != "info":  # an error, or a document that could not be read
-            name = Path(message["url"]).name
+            name = Path(unquote(message["url"])).name
             found[name].append(f"{message['message']} … {message.get('extract', '')}")
     return found

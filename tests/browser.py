@@ -5,9 +5,11 @@ Chromium and Firefox are the system's own; ``drivers`` drives them.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,8 +48,10 @@ def install(package: str) -> None:
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise RuntimeError(f"the tests need {package}: install it, or run them as root on Debian")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-        subprocess.run(["apt-get", "-qq", *command], check=True, env=environment)
+    with (Path(tempfile.gettempdir()) / "attnreport-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests may run in several processes
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            subprocess.run(["apt-get", "-qq", *command], check=True, env=environment)
 
 
 def _found(names: tuple[str, ...]) -> str | None:

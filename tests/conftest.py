@@ -83,14 +83,14 @@ def page_of(browser, tmp_path):
 
 
 @pytest.fixture
-def pages_of(request, tmp_path):
-    """Such a function in a list, for what takes longer to run than to look at.
+def either_page_of(request, tmp_path):
+    """Such a function in one of the browsers, for what takes longer to run than to look at.
 
-    Each browser has half of these tests, by their names; what they draw runs in both elsewhere.
+    Each has half of these tests, by their names; what they draw runs in both elsewhere.
     """
     chosen = browsers.BOTH[sum(request.node.nodeid.encode()) % len(browsers.BOTH)]
-    with _pages(request.getfixturevalue(chosen), tmp_path / chosen) as open_page:
-        yield [open_page]
+    with _pages(request.getfixturevalue(chosen), tmp_path) as open_page:
+        yield open_page
 
 
 @pytest.fixture

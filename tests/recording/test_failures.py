@@ -192,16 +192,19 @@ def test_a_model_without_attention():
     assert "\n" not in str(e.value)
 
 
+class LinearAttention(nn.Module):
+    """Attention of which there are no weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Linear(4, 4)
+
+    def forward(self, hidden):
+        query = self.project(hidden).relu()
+        return query @ (query.mT @ hidden)
+
+
 def test_a_module_called_attention_that_gave_nothing_is_said():
-    class LinearAttention(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.project = nn.Linear(4, 4)
-
-        def forward(self, hidden):
-            query = self.project(hidden).relu()
-            return query @ (query.mT @ hidden)
-
     class Unused(nn.Module):
         def __init__(self):
             super().__init__()
@@ -230,19 +233,7 @@ class Tied(nn.Module):
         return getattr(self, self.which)(hidden)
 
 
-class GivesNothing(nn.Module):
-    """Linear attention, of which there are no weights."""
-
-    def __init__(self):
-        super().__init__()
-        self.project = nn.Linear(4, 4)
-
-    def forward(self, hidden):
-        query = self.project(hidden).relu()
-        return query @ (query.mT @ hidden)
-
-
-class GivesWeights(GivesNothing):
+class GivesWeights(LinearAttention):
     """Attention with its one projection."""
 
     def forward(self, hidden):
@@ -252,7 +243,7 @@ class GivesWeights(GivesNothing):
 
 @pytest.mark.parametrize("which", ["first_attention", "second_attention"])
 def test_of_modules_with_the_same_parameters_the_one_that_ran_is_named(which):
-    model, hidden = Tied(GivesNothing, which), torch.randn(1, 3, 4)
+    model, hidden = Tied(LinearAttention, which), torch.randn(1, 3, 4)
     with attnreport.capture(model) as recording:
         model(hidden)
     assert [entry.name for entry in recording.ledger] == [which]

@@ -102,7 +102,7 @@ class Lit:
         return self.axis.picture.width, self.axis.picture.height
 
 
-def check_page(pages_of, found):
+def check_page(open_page, found):
     """A page, a layer for each: what is covered, read from its pixels, holds the lit spot.
 
     Which position the spot reached, the model said; how large a position is, its box does.
@@ -116,8 +116,7 @@ def check_page(pages_of, found):
             Attention(weights, each.name, layer, "cross", queries, each.axis, residual=0.0)
         )
     html = Report(Run(tuple(layers))).html()
-    for page_of in pages_of:
-        check_layers(page_of(html, fragment="#view=overlay&query=0"), found)
+    check_layers(open_page(html, fragment="#view=overlay&query=0"), found)
 
 
 def check_layers(page, found):

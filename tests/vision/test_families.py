@@ -166,8 +166,10 @@ def test_what_shines_in_a_box_changes_its_position(lit_runs, name):
         assert check_places(dark, bright, found.spot, family.slack) >= family.sides
 
 
-def test_on_the_page_each_family_is_covered_where_its_spot_is(lit_runs, pages_of):
-    check_page(pages_of, [lit_runs(name, size)[2] for name in FAMILIES for size in SIZES.values()])
+def test_on_the_page_each_family_is_covered_where_its_spot_is(lit_runs, either_page_of):
+    check_page(
+        either_page_of, [lit_runs(name, size)[2] for name in FAMILIES for size in SIZES.values()]
+    )
 
 
 def test_sams_mask_tokens_look_at_the_patches_of_its_tower(lit_runs):

@@ -94,7 +94,7 @@ def video(size, count=4):
 
 
 @pytest.mark.parametrize("name", BEFORE)
-def test_what_shines_in_one_frame_is_covered_in_that_frame(run_of, pages_of, name):
+def test_what_shines_in_one_frame_is_covered_in_that_frame(run_of, either_page_of, name):
     """The model itself says which position a spot in the third of four frames changes."""
     found = []
     for size in SIZES.values():
@@ -124,7 +124,7 @@ def test_what_shines_in_one_frame_is_covered_in_that_frame(run_of, pages_of, nam
         left, top = (round(box[side] - still[side]) for side in (0, 1))
         check_cell(axis.picture, (left, top, left + size[0], top + size[1]), video(size)[2:])
         found.append(Lit(name, axis, place, (x + left, y + top)))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 def check_cell(picture, cell, frames):
@@ -232,7 +232,7 @@ def test_attention_over_time_and_over_space(run_of, tmp_path):
         assert len(boxed(attention.queries)) == len(boxed(attention.keys)) == 144
 
 
-def test_of_frames_one_by_one_the_right_one_is_covered(run_of, pages_of):
+def test_of_frames_one_by_one_the_right_one_is_covered(run_of, either_page_of):
     """A spot in the third frame changes one position over space: the one it lies in."""
     dark = run_of("timesformer", *video((97, 53)))
     first = dark.attentions[1]
@@ -244,4 +244,4 @@ def test_of_frames_one_by_one_the_right_one_is_covered(run_of, pages_of):
     assert int(changed.argmax()) == place
     box = first.keys.positions[place].box
     spot = x + box[0] - still[0], y + box[1] - still[1]
-    check_page(pages_of, [Lit("timesformer", first.keys, place, spot)])
+    check_page(either_page_of, [Lit("timesformer", first.keys, place, spot)])

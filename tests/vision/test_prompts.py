@@ -290,8 +290,10 @@ def test_what_shines_in_a_box_reaches_its_place_in_the_prompt(reached, name):
             assert holds(each.axis.positions[each.place].box, each.spot, 0.02), (size, each.spot)
 
 
-def test_on_the_page_each_prompt_is_covered_where_its_spot_is(reached, pages_of):
-    check_page(pages_of, [reached(name, size)[-1] for name in PROMPTS for size in SIZES.values()])
+def test_on_the_page_each_prompt_is_covered_where_its_spot_is(reached, either_page_of):
+    check_page(
+        either_page_of, [reached(name, size)[-1] for name in PROMPTS for size in SIZES.values()]
+    )
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -303,7 +305,7 @@ def test_every_layer_of_the_text_is_checked_and_has_the_prompt(saved, tmp_path, 
     assert sum(attention.queries.name == "prompt" for attention in run.attentions) == 2
 
 
-def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, pages_of):
+def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, either_page_of):
     """Idefics2: the prompt holds latents, which have no place; what looks at patches, they do."""
     found = []
     for size in SIZES.values():
@@ -322,7 +324,7 @@ def test_latents_between_text_and_picture_are_no_patches(saved, tmp_path, pages_
         place = max(places, key=lambda each, score=score: score[each])
         assert holds(resampler.keys.positions[place].box, spot, 0.02), size
         found.append(Lit("idefics2", resampler.keys, place, spot))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 # What takes a picture in several: tiles, and the whole once more.
@@ -377,7 +379,9 @@ def test_in_the_tower_each_tile_looks_at_itself(saved, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TILED)
-def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, pages_of, name):
+def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(
+    saved, tmp_path, either_page_of, name
+):
     size, found = SIZES["wide"], []
     request = Request(saved(name), str(tmp_path / "in.png"), prompt="a cat sat")
     textured(size).save(tmp_path / "in.png")
@@ -395,7 +399,7 @@ def test_what_shines_in_a_tile_changes_that_tile_of_the_tower(saved, tmp_path, p
         assert all(holds(axis.positions[each].box, spot, 0.5)
                    for each in np.argsort(score)[-2:])  # fmt: skip
         found.append(Lit(name, axis, place, spot))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 @pytest.mark.parametrize("name", TILED)

@@ -74,7 +74,7 @@ SLACK = {"whisper": 1.0, "ast": 0.7, "wav2vec2": 0.6}
 
 
 @pytest.mark.parametrize("name", SLACK)
-def test_what_sounds_at_a_time_changes_the_position_of_that_time(run_of, pages_of, name):
+def test_what_sounds_at_a_time_changes_the_position_of_that_time(run_of, either_page_of, name):
     found = []
     for seconds, time in TIMES:
         axis, most, spot = heard_at(run_of, name, seconds, time)
@@ -87,7 +87,7 @@ def test_what_sounds_at_a_time_changes_the_position_of_that_time(run_of, pages_o
         # Frames reach over all frequencies: there the middle is meant.
         height = spot[1] if name == "ast" else (y0 + y1) / 2
         found.append(Lit(name, axis, most[1], (spot[0], height), SLACK[name]))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 def test_positions_are_called_by_their_time(run_of):

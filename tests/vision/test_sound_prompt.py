@@ -56,7 +56,7 @@ def asked(qwen2_audio, tmp_path):
     return request
 
 
-def test_what_sounds_at_a_time_reaches_its_place_in_the_prompt(asked, pages_of):
+def test_what_sounds_at_a_time_reaches_its_place_in_the_prompt(asked, either_page_of):
     found = []
     for seconds, time in TIMES:
         request = asked(murmur(seconds))
@@ -68,7 +68,7 @@ def test_what_sounds_at_a_time_reaches_its_place_in_the_prompt(asked, pages_of):
         x = time / seconds * prompt.picture.width
         assert x0 - (x1 - x0) <= x <= x1 + (x1 - x0), (prompt.labels[place], time)
         found.append(Lit("qwen2_audio", prompt, place, (x, (y0 + y1) / 2), 1.0))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 def test_words_of_the_prompt_look_at_seconds(asked):

@@ -94,7 +94,7 @@ def run_of(tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, pages_of, name):
+def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, either_page_of, name):
     *_, sides, slack = MODELS[name]
     found = []
     for size in SIZES.values():
@@ -102,4 +102,4 @@ def test_what_shines_in_a_box_changes_its_position_and_is_covered(run_of, pages_
         assert not dark.missed
         assert check_places(dark, bright, reached.spot, slack) >= sides, size
         found.append(reached)
-    check_page(pages_of, found)
+    check_page(either_page_of, found)

@@ -64,7 +64,7 @@ def request_of(tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_shines_in_a_box_is_covered(request_of, pages_of, name):
+def test_what_shines_in_a_box_is_covered(request_of, either_page_of, name):
     found = []
     for size in SIZES.values():
         dark = build_run(request_of(name, textured(size)))
@@ -80,4 +80,4 @@ def test_what_shines_in_a_box_is_covered(request_of, pages_of, name):
             assert holds(before.keys.positions[most].box, spot, slack), (before.name, size)
         most = int(changes(dark.attentions[0], bright.attentions[0])[1].argmax())
         found.append(Lit(name, first, most, spot))
-    check_page(pages_of, found)
+    check_page(either_page_of, found)

@@ -59,7 +59,9 @@ def test_text_and_picture_are_two_sequences(towers, picture, name):
 
 
 @pytest.mark.parametrize("name", TOWERS)
-def test_what_shines_in_a_box_changes_its_position_beside_a_text(towers, tmp_path, pages_of, name):
+def test_what_shines_in_a_box_changes_its_position_beside_a_text(
+    towers, tmp_path, either_page_of, name
+):
     path, found = tmp_path / "in.png", []
     model = towers(name)
 
@@ -71,7 +73,7 @@ def test_what_shines_in_a_box_changes_its_position_beside_a_text(towers, tmp_pat
         dark, bright, reached = shone(name, run, size, 0.01)
         assert check_places(dark, bright, reached.spot, 0.01) >= 2
         found.append(reached)
-    check_page(pages_of, found)
+    check_page(either_page_of, found)
 
 
 def test_a_picture_alone_asks_for_the_text(towers, picture):

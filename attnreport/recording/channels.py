@@ -118,7 +118,7 @@ def _is_crossed(streams: Streams, tensor: torch.Tensor) -> bool:
     tag = streams.tag(tensor)
     while tag is not None and tag.features is None and tag.step is not None:
         step: Step = tag.step
-        if step.crosses:
+        if step.crossing is not None:
             return True
         tag = next((each.tag for each in step.parents if not is_constant(each.tag)), None)
     return False

@@ -17,6 +17,7 @@ from attnreport.recording.following import CUTTING, SHAPING, methods
 from attnreport.recording.steps import (
     LONGEST,
     NOWHERE,
+    Crossing,
     Move,
     Parent,
     Step,
@@ -63,7 +64,7 @@ class _Call:
         *,
         bare: bool = False,
         pools: bool = False,
-        crosses: bool = False,
+        crossing: Crossing | None = None,
     ) -> None:
         """Keep the step to one result, if all it came from is known."""
         # Most tensors come here: no generator is made.
@@ -80,7 +81,7 @@ class _Call:
         if longest < LONGEST:
             known: tuple[Any, ...] = tuple(parents)
             shape = tuple(tensor.shape)
-            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crosses)
+            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crossing)
 
     def parent(self, tensor: torch.Tensor) -> Parent | None:
         tag = self.streams.tag(tensor)
@@ -270,13 +271,22 @@ def _mixed(call: _Call) -> None:
         return agreed(numbers[0], -1).expand(after)
 
     rest = [x for x in call.args if isinstance(x, torch.Tensor) and x is not left]
-    call.keep(call.output, [call.parent(left)], move, crosses=not _are_learned(call, rest))
+    sides = (-2, -1) if len(rest) == 1 else None
+    crossing = _crossing(call, left, rest[0] if rest else left, sides)
+    call.keep(call.output, [call.parent(left)], move, crossing=crossing)
 
 
-def _are_learned(call: _Call, tensors: Sequence[torch.Tensor]) -> bool:
-    """Tell whether these are parameters: a product with them is a projection."""
-    streams = [call.streams.of(tensor) for tensor in tensors]
-    return all(stream is not None and stream.rank is Rank.LEARNED for stream in streams)
+def _crossing(
+    call: _Call, left: torch.Tensor, right: torch.Tensor, sides: tuple[int, int] | None
+) -> Crossing | None:
+    """Return whose positions a product has; None where it is a projection, by parameters."""
+    first, second = call.streams.tag(left), call.streams.tag(right)
+    if second is not None and second.stream is not None and second.stream.rank is Rank.LEARNED:
+        return None
+    # Weights times values: of these two only one has positions in the result.
+    if sides is None or first is None or second is None or first.weights or second.weights:
+        return Crossing(None, None)
+    return Crossing(first.stream, second.stream, *sides)
 
 
 def _contracted(call: _Call) -> None:
@@ -302,8 +312,15 @@ def _contracted(call: _Call) -> None:
                 kept = kept.unsqueeze(place)
         return kept.expand(after)
 
-    crosses = not _are_learned(call, operands[1:])
-    call.keep(call.output, [call.parent(operands[0])], move, crosses=crosses)
+    right = _spell(inputs.split(",")[-1], operands[1].dim())
+    rows, columns = (
+        [place for place, letter in enumerate(result) if letter in one and letter not in other]
+        for one, other in ((left, right), (right, left))
+    )
+    # Of several dimensions none is the one of the positions.
+    each = (rows[0], columns[0]) if len(rows) == len(columns) == 1 else None
+    crossing = _crossing(call, operands[0], operands[1], each)
+    call.keep(call.output, [call.parent(operands[0])], move, crossing=crossing)
 
 
 def _spell(text: str, dimensions: int) -> str:

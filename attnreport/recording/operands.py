@@ -19,8 +19,11 @@ from attnreport.recording.by_rows import reduced_softmax
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.room import Pool
 from attnreport.recording.weights import attend, distance
+from attnreport.run import RESIDUAL_TOLERANCE
 
 _Read = TypeVar("_Read")
+# Further from the output than this, rounding in float32 may be why.
+_ROUNDED = RESIDUAL_TOLERANCE["float32"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +73,65 @@ class Operands:
         )
 
     def weights(self) -> tuple[torch.Tensor, float | None]:
-        """Return weights ``(head, query, key)`` and their residual, as in ``Found``."""
-        return self._read_by(attend)
+        """Return weights ``(head, query, key)`` and their residual, as in ``Found``.
+
+        Where scores are so large that their rounding shows, they are computed in float64.
+        """
+        return self._nearer(self._read_by(attend), Operands._weights_in_double)
 
     def reduced(self, pool: Pool) -> tuple[Reduction, float | None]:
         """Return what is kept of the weights where they are too many, and their residual."""
-        return self._read_by(partial(reduced_softmax, pool=pool))
+        read = partial(reduced_softmax, pool=pool)
+        return self._nearer(self._read_by(read), lambda each: each._in_double()._read_by(read))
+
+    def _nearer(
+        self,
+        single: tuple[_Read, float | None],
+        read: Callable[[Operands], tuple[_Read, float | None]],
+    ) -> tuple[_Read, float | None]:
+        """Return what float32 made, or what float64 does if that is nearer to the output."""
+        before = single[1]
+        if before is None or before <= _ROUNDED or self.query.dtype != torch.float32:
+            return single
+        double = read(self)
+        after = double[1]
+        return double if after is not None and after < before else single
+
+    def _in_double(self, heads: slice = slice(None), groups: slice = slice(None)) -> Operands:
+        """Return some heads of them in float64, and the key heads that these share."""
+        mask = None if self.mask is None else self.mask.expand(self.shape)[heads]
+        return replace(
+            self,
+            query=self.query[heads].double(),
+            key=self.key[groups].double(),
+            value=self.value[groups].double(),
+            output=None if self.output is None else self.output[heads],
+            mask=mask,
+        )
+
+    def _weights_in_double(self) -> tuple[torch.Tensor, float | None]:
+        """Return weights rounded to float32; in float64 there are those of one key head."""
+        weights = self.query.new_empty(self.shape)
+        mixed = self.query.new_empty(*self.shape[:2], self.value.shape[2], dtype=torch.float64)
+        each = len(self.query) // len(self.key)
+        for group in range(len(self.key)):
+            heads = slice(group * each, (group + 1) * each)
+            own = self._in_double(heads, slice(group, group + 1))
+            weights[heads], mixed[heads] = own._computed_by(attend)
+        return weights, None if self.output is None else distance(mixed, self.output)
 
     def _read_by(
         self, read: Callable[..., tuple[_Read, torch.Tensor]]
     ) -> tuple[_Read, float | None]:
-        found, mixed = read(
+        found, mixed = self._computed_by(read)
+        return found, None if self.output is None else distance(mixed, self.output)
+
+    def _computed_by(
+        self, read: Callable[..., tuple[_Read, torch.Tensor]]
+    ) -> tuple[_Read, torch.Tensor]:
+        return read(
             self.query, self.key, self.value, scale=self.scale, mask=self.mask, causal=self.causal
         )
-        return found, None if self.output is None else distance(mixed, self.output)
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ Knows matrices and what was done to the weights on the way; not how either was w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
+from attnreport.recording.sides import UNKNOWN, Sides, sides_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, to_host
@@ -49,6 +50,7 @@ class Matrices:
         rows: the weights before they were arranged; their stream is the queries'.
         arrange: arranges what has the shape of ``rows``, e.g. a gradient, as ``weights`` are.
         align: arranges what has the shape of ``source`` as ``values`` are.
+        sides: whose positions queries and keys are; ``record`` finds it out.
     """
 
     weights: torch.Tensor
@@ -59,6 +61,7 @@ class Matrices:
     rows: torch.Tensor | None = None
     arrange: Arrange | None = None
     align: Arrange = torch.clone
+    sides: Sides = UNKNOWN
 
     @property
     def lead(self) -> torch.Size:
@@ -79,6 +82,7 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         # Sigmoids gate everything; only where it is called attention is it taken for one.
         origin.lost = "a product with values, in a module that is not called attention"
         return
+    product = replace(product, sides=_sides(watch, product))
     if origin.used and not origin.laid and not followed.cut:
         return
     if origin.unwanted:
@@ -92,6 +96,25 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     layout, partial = _arrangement(watch, followed, product)
     if layout is not None:
         _record_whole(watch, followed, product, layout, name, partial)
+
+
+def _sides(watch: Watch, product: Matrices) -> Sides:
+    """Return whose positions queries and keys are; the result has those of the queries."""
+    streams, rows, returned = watch.streams, _rows(product), watch.returned
+    found = sides_of(streams, rows.tensor, rows.arrange)
+    if found is None:
+        return Sides(streams.of(rows.tensor), streams.of(product.source))
+    if isinstance(returned, torch.Tensor) and streams.of(returned) is not found.queries:
+        streams.assign(returned, found.queries)
+    return found
+
+
+def _stream_with_batch(watch: Watch, product: Matrices) -> Stream | None:
+    """Return what the queries belong to, or what else tells how many examples there are."""
+    queries = product.sides.queries
+    if queries is None or queries.batch is None:
+        return watch.streams.of(_rows(product).tensor)
+    return queries
 
 
 def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
@@ -112,8 +135,8 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         name=name,
         call=origin.call,
         weights=to_host(shown, ours=partial is None and watch.reduces(shown.shape)),
-        queries=watch.streams.of(_rows(product).tensor),
-        keys=watch.streams.of(product.source),
+        queries=product.sides.queries,
+        keys=product.sides.keys,
         dtype=str(product.weights.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[*layout.reasons, *followed.reasons],
@@ -138,10 +161,10 @@ def _arrangement(
     watch: Watch, followed: Followed, product: Matrices
 ) -> tuple[Layout | None, Partial | None]:
     """Return how to pick the example, and which rows these are; no layout where all is done."""
-    origin, queries = followed.origin, watch.streams.of(_rows(product).tensor)
+    origin, queries = followed.origin, _stream_with_batch(watch, product)
     shape = (*product.output.shape[:-1], product.weights.shape[-1])
     layout = watch.layout(shape, queries)
-    if _may_be_pieces(watch, followed, product, layout, queries):
+    if _may_be_pieces(watch, followed, product, layout):
         pieces = _pieces(watch, product, queries)
         rows = None if pieces is None else some_rows(pieces)
         if pieces and rows is not None and isinstance(layout, Layout) and not origin.laid:
@@ -170,7 +193,6 @@ def _may_be_pieces(
     followed: Followed,
     product: Matrices,
     layout: Layout | str,
-    queries: Stream | None,
 ) -> bool:
     """Tell whether it is worth asking: it costs time, and most attentions are whole."""
     asking, answering = product.output.shape[-2], product.weights.shape[-1]
@@ -181,7 +203,7 @@ def _may_be_pieces(
         or followed.cut
         or (
             asking != answering
-            and queries is watch.streams.of(product.source)
+            and product.sides.queries is product.sides.keys
             # One query is mostly a step of a generation.
             and (asking > 1 or watch.names.current() in watch.laid)
         )
@@ -204,8 +226,7 @@ def _rows(product: Matrices) -> Side:
 def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: Pieces) -> None:
     """Lay windows or blocks on their sequence."""
     name = watch.names.current() or ""
-    queries = watch.streams.of(_rows(product).tensor)
-    origin = followed.origin
+    queries, origin = product.sides.queries, followed.origin
     found = Found(
         name=name,
         call=origin.call,

@@ -67,6 +67,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         return
     with quietly(query):
         q, k, v, heads = map(layout.pick, (query, key, value, output))
+        if len(k) != len(v):
+            # Each is shared by groups of its own size.
+            k, v = (each.repeat_interleave(len(q) // len(each), dim=0) for each in (k, v))
         mask = _mask(attn_mask, layout, query)
         operands = Operands(q, k, v, None if dropout_p else heads, scale, mask, is_causal)
         # (key head, heads per group, key), one query: rows are heads here.

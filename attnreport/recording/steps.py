@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from attnreport.recording.streams import Tag
+from attnreport.recording.streams import Stream, Tag
 
 # The number of what is padding, or a constant that the model wrote.
 NOWHERE = -1
@@ -38,6 +38,23 @@ class Parent:
 
 
 @dataclass(slots=True, eq=False)
+class Crossing:
+    """Say of a product of two sequences whose positions its sides are.
+
+    Attributes:
+        left: what the first operand belongs to.
+        right: what the second does.
+        rows: which dimension of the result has the first one's positions.
+        columns: which has the second one's.
+    """
+
+    left: Stream | None
+    right: Stream | None
+    rows: int = -2
+    columns: int = -1
+
+
+@dataclass(slots=True, eq=False)
 class Step:
     """Hold how one tensor came from others.
 
@@ -49,7 +66,7 @@ class Step:
         beginning: what is known of the tensor that the way begins at; None for a constant.
         bare: whether nothing but places changed.
         pools: whether several positions became one, which has the number of the first of them.
-        crosses: whether the places along one side are positions of another tensor now.
+        crossing: whose positions lie along which side where two sequences were multiplied.
     """
 
     parents: tuple[Parent, ...]
@@ -59,7 +76,7 @@ class Step:
     beginning: Tag | None
     bare: bool = False
     pools: bool = False
-    crosses: bool = False
+    crossing: Crossing | None = None
 
 
 def is_constant(tag: Tag) -> bool:

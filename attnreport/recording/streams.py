@@ -55,6 +55,24 @@ class Stream:
         self.axis = axis
         self.batch = batch
         self.length = length
+        self._masks: Stream | None = None
+        # Of masks: the sequence whose positions they are about.
+        self.about: Stream = self
+
+    def masks(self) -> Stream:
+        """Return the stream of what only says of its positions yes or no.
+
+        A mask has positions of what it was made from and goes into what other sequences are:
+        there it gives way to them.
+        """
+        if self.rank is Rank.LEARNED or self.about is not self:
+            return self
+        if self._masks is None:
+            self._masks = Stream(
+                Rank.AUXILIARY, self.axis, self.batch, self.length, pictured=self.pictured
+            )
+            self._masks.about = self
+        return self._masks
 
     @property
     def of_pictures(self) -> bool:
@@ -155,6 +173,8 @@ class Streams:
 
         A view of a parameter, or a tensor that was written to, may be known already.
         """
+        if tensor.dtype is torch.bool and stream is not None:
+            stream = stream.masks()
         tag = self._tags.get(id(tensor))
         if tag is None or tag.ref() is not tensor:
             self._tags[id(tensor)] = Tag(tensor, stream)
@@ -182,6 +202,8 @@ class Streams:
     def look_up(self, ids: torch.Tensor, table: torch.Tensor) -> Stream:
         """Return the stream of embedded ids: from here on they are a sequence, not just numbers."""
         stream = self.of(ids)
+        # Positions that were counted over a mask are those of the sequence itself.
+        stream = None if stream is None else stream.about
         if stream is None or stream.rank is Rank.LEARNED:
             # The model made these ids: positions, or what it generated so far. One table, one
             # stream, so that each step of a generation goes on with the last one's.

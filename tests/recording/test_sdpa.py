@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 import attnreport
@@ -90,6 +91,44 @@ def test_any_shape_mask_and_precision(  # noqa: PLR0917 - hypothesis names them
     # The formula is in the precision of the softmax, so that half inputs lose nothing more.
     assert np.abs(attention.weights - expected).max() < 2e-6
     assert attention.residual <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("key_heads", "value_heads"), [(2, 6), (6, 2), (2, 3)])
+def test_keys_and_values_may_be_shared_by_groups_of_different_size(key_heads, value_heads):
+    torch.manual_seed(3)
+    query, key = torch.randn(1, 6, 5, 8), torch.randn(1, key_heads, 7, 8)
+    value = torch.randn(1, value_heads, 7, 8, requires_grad=True)
+    with attnreport.capture(model := Grouped(), gradients=True) as recording:
+        output = model(query, key, value)
+        recording.differentiate(output[0, 3, 2].sum())
+    (attention,) = recording.run().attentions
+    wide = key[0].repeat_interleave(6 // key_heads, dim=0)
+    expected = (query[0] @ wide.mT / math.sqrt(8)).softmax(-1)
+    assert np.abs(attention.weights - expected.numpy()).max() < 2e-6
+    assert attention.residual < 2e-6
+    # d(sum of one row of the output)/d(weights) is the sum of each key's values.
+    gradient = np.zeros((6, 5, 7), np.float32)
+    gradient[3, 2] = value[0, 3 // (6 // value_heads)].sum(-1).detach()
+    assert np.abs(attention.gradient - gradient).max() < 2e-6
+
+
+class Grouped(nn.Module):
+    """Share keys and values among the heads."""
+
+    def forward(self, query, key, value):
+        return F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+
+
+def test_large_scores_are_computed_more_precisely_than_the_kernel_does():
+    torch.manual_seed(0)
+    query, key = 30 * torch.randn(2, 1, 4, 64, 192)
+    value = 30 * torch.randn(1, 4, 64, 128)
+    run, _ = reference.record(sdpa(), query, key, value)
+    (attention,) = run.attentions
+    exact = (query[0].double() @ key[0].double().mT / math.sqrt(192)).softmax(-1).numpy()
+    single = (query[0] @ key[0].mT / math.sqrt(192)).softmax(-1).numpy()
+    assert np.abs(single - exact).max() > 1e-5
+    assert np.abs(attention.weights - exact).max() < 1e-7
 
 
 def test_a_row_that_may_look_at_nothing_is_zero():

@@ -128,6 +128,86 @@ def test_a_mask_or_positions_given_first_do_not_win():
     assert sides(run) == [("self", "english", "english")]
 
 
+class Fusion(nn.Module):
+    """Let two sequences look at each other by the same scores, each behind its mask."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.words, self.pixels = nn.Embedding(20, 8), nn.Linear(3, 8)
+        self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.text, self.picture = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.again = Attend(fused=False)
+
+    def scores(self, picture, text):
+        query, key = (
+            project(each).unflatten(-1, (2, 4))
+            for project, each in ((self.query, picture), (self.key, text))
+        )
+        if self.how == "einsum":
+            return torch.einsum("bqhd,bkhd->bhqk", query, key)
+        if self.how == "einsum, keys first":
+            return torch.einsum("bqhd,bkhd->bhkq", query, key).mT
+        if self.how == "keys times queries":
+            return (key.transpose(1, 2) @ query.transpose(1, 2).mT).mT
+        return query.transpose(1, 2) @ key.transpose(1, 2).mT
+
+    def forward(self, ids, pixels):
+        there = ids != 0
+        text, picture = self.words(ids), self.pixels(pixels)
+        scores = self.scores(picture, text)
+        scores = scores - scores.max()
+        to_picture = (scores.mT - scores.mT.amax(-1, keepdim=True)).softmax(-1)
+        to_text = scores.masked_fill(~there[:, None, None], -math.inf).softmax(-1)
+        text, picture = (
+            values
+            + (weights @ project(others).unflatten(-1, (2, 4)).transpose(1, 2))
+            .transpose(1, 2)
+            .flatten(2)
+            for values, weights, project, others in (
+                (text, to_picture, self.picture, picture),
+                (picture, to_text, self.text, text),
+            )
+        )
+        return self.again(text, text), self.again(picture, picture), self.again(picture, text)
+
+
+@pytest.mark.parametrize("how", ["matmul", "einsum", "einsum, keys first", "keys times queries"])
+@pytest.mark.parametrize("places", [5, 7])
+def test_two_sequences_that_look_at_each_other_stay_two(how, places):
+    torch.manual_seed(0)
+    words, pixels = torch.tensor([[3, 4, 5, 6, 0]]), torch.randn(1, places, 3)
+    run, _ = reference.record(
+        Fusion(how),
+        words,
+        pixels,
+        axes=[(words, SOURCE), (pixels, Axis.of_labels("picture", "abcdefg"[:places]))],
+    )
+    assert sides(run) == [
+        ("cross", "english", "picture"),
+        ("cross", "picture", "english"),
+        ("self", "english", "english"),
+        ("self", "picture", "picture"),
+        ("cross", "picture", "english"),
+    ]
+
+
+def test_positions_counted_over_a_mask_are_those_of_the_words():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Translator()
+
+        def forward(self, source):
+            positions = (source != 0).int().cumsum(1)
+            hidden = self.inner.places(positions) + self.inner.words(source)
+            return self.inner.a(hidden, hidden)
+
+    source = ids() + 1
+    run, _ = reference.record(Counted(), source % 20, axes=[])
+    assert [attention.queries.name for attention in run.attentions] == ["tokens"]
+
+
 def test_learned_queries_are_their_own_sequence():
     attend, latents = Attend(True), nn.Parameter(torch.randn(1, 4, 8))
 

@@ -140,5 +140,7 @@ class _Operands:
         # A mask may add the lowest number to a whole row, which is not blind for that.
         hide(scores, self.mask[heads], self.later)
         torch.softmax(scores, dim=-1, out=weights)
-        weights.masked_fill_(scores.amax(dim=-1, keepdim=True) == -math.inf, 0)
+        blind = scores.amax(dim=-1, keepdim=True) == -math.inf
+        if blind.any():
+            weights.masked_fill_(blind, 0)
         return scores.clamp_(min=_LOWEST), weights

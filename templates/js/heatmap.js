@@ -74,6 +74,25 @@ export class Heatmap {
     return key === undefined || query === undefined ? null : [query, key];
   }
 
+  /** The row and column of what is shown that lie nearest to the pointer. @param {MouseEvent} event
+   * @returns {[number, number] | null} */
+  nearest(event) {
+    if (!this.scene) return null;
+    const { rows, columns } = this.scene.matrix;
+    const point = pointIn(this.element, this.view, event);
+    const [column, row] = ["x", "y"].map((axis, at) => Math.floor(this.view.scale(axis).invert(point[at])));
+    return [Math.min(rows - 1, Math.max(0, row)), Math.min(columns - 1, Math.max(0, column))];
+  }
+
+  /** Mark what a frame goes around, by places before the window is cut.
+   * @param {[number, number]} rows first and last @param {[number, number]} columns */
+  async frame(rows, columns) {
+    const { state } = /** @type {Scene} */ (this.scene);
+    const [down, across] = [state.rows?.[0] ?? 0, state.columns?.[0] ?? 0];
+    const [y0, y1, x0, x1] = [rows[0] - down, rows[1] + 1 - down, columns[0] - across, columns[1] + 1 - across];
+    await this.view.data("cross", [{ x0, x1, y0, y1 }]).runAsync();
+  }
+
   /** @param {number | null} query @param {number | null} key */
   crossOf(query, key) {
     if (!this.scene) return [];

@@ -101,17 +101,27 @@ function side(window, length, indices, kept) {
   return { bounds, length, kept: place < 0 ? null : bounds[0] + place };
 }
 
+/** @param {Page} page */
+function heatmapOf(page) {
+  return /** @type {import("./heatmap.js").Heatmap | undefined} */ (page.views.get("heatmap"));
+}
+
 /** Where an event points to, as places before the window is cut.
  * @param {Page} page @param {{clientX: number, clientY: number}} event
  * @returns {[number, number] | null} */
 function placeAt(page, event) {
-  const cell = page.views.get("heatmap")?.cellAt(/** @type {MouseEvent} */ (event));
-  if (!cell || !page.scene) return null;
-  const { queries, keys, state } = page.scene;
-  return [
-    (state.rows?.[0] ?? 0) + queries.indices.indexOf(cell[0] ?? 0),
-    (state.columns?.[0] ?? 0) + keys.indices.indexOf(cell[1] ?? 0),
-  ];
+  const inside = heatmapOf(page)?.cellAt(/** @type {MouseEvent} */ (event));
+  return inside ? nearestTo(page, event) : null;
+}
+
+/** The same, or the nearest place where it points beside the picture.
+ * @param {Page} page @param {{clientX: number, clientY: number}} event
+ * @returns {[number, number] | null} */
+function nearestTo(page, event) {
+  const place = heatmapOf(page)?.nearest(/** @type {MouseEvent} */ (event));
+  if (!place || !page.scene) return null;
+  const { rows, columns } = page.scene.state;
+  return [(rows?.[0] ?? 0) + place[0], (columns?.[0] ?? 0) + place[1]];
 }
 
 /** Dragging draws a frame, and what lies in it fills the picture; with Shift it moves the window.
@@ -119,20 +129,40 @@ function placeAt(page, event) {
 function listenToDrag(page, live) {
   /** @type {{x: number, y: number, place: [number, number]} | null} */
   let from = null;
+  let dragged = false;
+  const far = (/** @type {PointerEvent} */ { clientX, clientY }) =>
+    from !== null && Math.hypot(clientX - from.x, clientY - from.y) >= DRAG_PIXELS;
   live.addEventListener("pointerdown", (event) => {
     const place = event.pointerType === "touch" || event.button !== 0 ? null : placeAt(page, event);
     from = place && { x: event.clientX, y: event.clientY, place };
+    dragged = false;
+    if (from) live.setPointerCapture(event.pointerId); // a frame may be drawn past the edge
   });
+  const drag = (/** @type {PointerEvent} */ event) => {
+    const to = nearestTo(page, event);
+    if (!from || !to) return;
+    const [rows, columns] = [between(from.place[0], to[0]), between(from.place[1], to[1])];
+    if (event.shiftKey) pan(page, from.place[0] - to[0], from.place[1] - to[1]);
+    else if (event.type === "pointerup") page.go({ rows, columns });
+    else heatmapOf(page)?.frame(rows, columns);
+  };
+  const move = (/** @type {PointerEvent} */ event) => {
+    if (!far(event)) return;
+    event.stopImmediatePropagation(); // or the cell below would be marked instead of the frame
+    drag(event);
+  };
+  live.addEventListener("pointermove", move, { capture: true });
   live.addEventListener("pointerup", (event) => {
-    const [start, to] = [from, placeAt(page, event)];
+    dragged = far(event);
+    if (dragged) drag(event);
     from = null;
-    if (!start || !to) return;
-    if (Math.hypot(event.clientX - start.x, event.clientY - start.y) < DRAG_PIXELS) return;
-    // A drag ends with a click, which would keep a cell that nobody chose.
-    live.addEventListener("click", (click) => click.stopImmediatePropagation(), { capture: true, once: true });
-    if (event.shiftKey) pan(page, start.place[0] - to[0], start.place[1] - to[1]);
-    else page.go({ rows: between(start.place[0], to[0]), columns: between(start.place[1], to[1]) });
   });
+  live.addEventListener("pointercancel", () => {
+    from = null;
+    page.point(page.state.query, page.state.key);
+  });
+  // A drag ends with a click, which would keep a cell that nobody chose.
+  live.addEventListener("click", (event) => dragged && event.stopImmediatePropagation(), { capture: true });
 }
 
 /** @param {number} a @param {number} b @returns {Bounds} */
@@ -143,7 +173,7 @@ function between(a, b) {
 /** Move the window. @param {Page} page @param {number} down @param {number} across */
 function pan(page, down, across) {
   const sides = sidesOf(page);
-  if (!sides) return;
+  if (!sides || !(down || across)) return;
   const [rows, columns] = sides.map(({ bounds, length }, at) => moved(bounds, length, at ? across : down));
   page.go({ rows, columns });
 }

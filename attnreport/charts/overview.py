@@ -17,6 +17,10 @@ from attnreport.run import Run, Weights
 
 # A side of a small picture in pixels: enough to tell a diagonal from a stripe from a cloud.
 THUMBNAIL = 16
+_LABEL_ALIGN = {
+    "condition": {"test": "datum.value - floor(datum.value) < 0.5", "value": "left"},
+    "value": "center",
+}
 
 
 def thumbnails(run: Run) -> picture.Codes:
@@ -89,7 +93,8 @@ def _horizontal(field: str) -> alt.X:
     return alt.X(
         f"{field}:Q",
         scale=alt.Scale(domain=alt.ExprRef("[0, columns]"), nice=False, zero=False),
-        axis=_axis("column", "top"),
+        # Where a column is narrower than its label, the page has the label begin with it.
+        axis=_axis("column", "top", labelAlign=_LABEL_ALIGN, labelFontSize=10),
     )
 
 
@@ -101,7 +106,7 @@ def _vertical(field: str) -> alt.Y:
     )
 
 
-def _axis(side: str, orient: Any) -> alt.Axis:
+def _axis(side: str, orient: Any, **more: Any) -> alt.Axis:
     return alt.Axis(
         orient=orient,
         values=alt.ExprRef(f"{side}Ticks"),
@@ -109,4 +114,5 @@ def _axis(side: str, orient: Any) -> alt.Axis:
         labelLimit=170,
         labelOverlap=False,
         labelColor=alt.ExprRef("ink"),
+        **more,
     )

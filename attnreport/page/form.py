@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from attnreport.joining import SHORTEST
 from attnreport.measures import (
     JoinedMap,
@@ -33,9 +35,10 @@ class MeasuredRun:
 
     @classmethod
     def of(cls, run: Run) -> MeasuredRun:
-        """Return the run with every measure taken and every map made."""
+        """Return the run with every map made, and every measure that says something of a head."""
         scores = all_head_scores(run)
-        return cls(run, scores, notable_heads(run, measured=scores), joined_maps(run))
+        told = {name: each for name, each in scores.items() if not np.isnan(each.array).all()}
+        return cls(run, told, notable_heads(run, measured=scores), joined_maps(run))
 
 
 @dataclass(frozen=True)

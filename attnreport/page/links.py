@@ -10,7 +10,7 @@ from attnreport.run import Attention
 
 STRONGEST = 3
 LONGEST = 100  # rows of a table that is not folded
-UNFOLDED = 20  # rows of a longer one that are seen first (links.js)
+UNFOLDED = 20  # rows of a longer one that are seen first
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 // @ts-check
 // The arrow graph: the strongest weights as lines from who looks to what is looked at.
 import { mountChart, pointIn } from "./chart.js";
+import { about, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
 import { strongestEdges } from "./edges.js";
 import { arcs, sides } from "./graph.js";
@@ -77,8 +78,7 @@ export class Arrows {
     const column = key === null ? -1 : scene.keys.indices.indexOf(key);
     const wanted = (/** @type {number} */ r, /** @type {number} */ c) =>
       (row < 0 || r === row) && (column < 0 || c === column);
-    const least = (scene.state.least / 100) ** 2 * scene.extent.top;
-    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, least, wanted);
+    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, leastOf(scene), wanted);
     const [queries, keys] = [layout.names.queries, layout.names.keys];
     const { labels } = scene.axes.queries;
     const either = this.curved ? (query ?? key) : query;
@@ -86,7 +86,7 @@ export class Arrows {
       .data("edges", edges.flatMap((edge, index) => this.line(edge, index)))
       .data("queries", names(queries, labels, layout.queriesAcross, layout.rows, either))
       .data("keys", names(keys, scene.axes.keys.labels, 1, layout.rows, key));
-    element("arrows-words").textContent = words(edges, share, least, row >= 0 || column >= 0);
+    element("arrows-words").textContent = words(scene, edges, share, row >= 0 || column >= 0);
     filled(element("arrows-legend"), this.legend(scene));
   }
 
@@ -160,15 +160,19 @@ function names(places, labels, x, rows, chosen) {
   }));
 }
 
-/** @param {Edge[]} edges @param {number} share @param {number} least @param {boolean} one */
-function words(edges, share, least, one) {
+/** The smallest weight that may become a line. @param {Scene} scene */
+function leastOf({ state, extent }) {
+  return (state.least / 100) ** 2 * extent.top;
+}
+
+/** @param {Scene} scene @param {Edge[]} edges @param {number} share @param {boolean} one */
+function words(scene, edges, share, one) {
+  const least = leastOf(scene);
   const bound = least ? `, of at least ${least.toFixed(4)}` : "";
   if (!edges.length) return least ? `No weight is at least ${least.toFixed(4)}.` : "No weight to draw.";
-  const smallest = edges[edges.length - 1].weight;
+  const rounded = about(scene.rounded);
+  const smallest = weightText(edges[edges.length - 1].weight, 0);
   const whole = one ? "the weight of the chosen name" : "all weight";
   const links = edges.length === 1 ? "The strongest link" : `The ${edges.length} strongest links`;
-  return (
-    `${links}${bound}, down to ${smallest.toFixed(4)}: ` +
-    `${(share * 100).toFixed(1)} % of ${whole} is drawn.`
-  );
+  return `${links}${bound}, down to ${rounded}${smallest}: ${rounded}${(share * 100).toFixed(1)} % of ${whole} is drawn.`;
 }

@@ -35,6 +35,11 @@ export function weightText(weight, error) {
   return weight.toFixed(4);
 }
 
+/** What goes before a number made of weights that may be rounded. @param {boolean} rounded */
+export function about(rounded) {
+  return rounded ? "about " : "";
+}
+
 /** What stands in a cell: two decimals without the leading zero, nothing below 0.005.
  * @param {number} weight */
 export function cellNumber(weight) {

@@ -1,5 +1,6 @@
 // @ts-check
 // Pickers and captions: they follow the state, and change it when somebody uses them.
+import { about } from "./codes.js";
 import { element, filled, made, picker } from "./dom.js";
 import { showMapWords, variantsOf } from "./maps.js";
 import { scaleWords } from "./scale.js";
@@ -122,14 +123,14 @@ function option(value, text) {
 }
 
 /** @param {Scene} scene */
-function hiddenWords({ hidden, base, scaled }) {
+function hiddenWords({ hidden, base, scaled, rounded }) {
   const parts = [];
   if (hidden.queries) parts.push(`${hidden.queries} of ${base.rows} queries`);
   if (hidden.keys) parts.push(`${hidden.keys} of ${base.columns} keys`);
   if (!parts.length) return "";
   const share = (hidden.share * 100).toFixed(1);
   const left = scaled ? "Rows are scaled to add up to 1 without the hidden keys" : "What is left is not scaled up";
-  return `Not shown: ${parts.join(" and ")}, with ${share} % of the weight. ${left}.`;
+  return `Not shown: ${parts.join(" and ")}, with ${about(rounded)}${share} % of the weight. ${left}.`;
 }
 
 const MOST_NAMES = 12;

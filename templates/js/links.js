@@ -5,19 +5,19 @@ import { element, filled, made } from "./dom.js";
 import { rowOf } from "./readout.js";
 
 const STRONGEST = 3;
-const UNFOLDED = 20; // rows of a long table that need no unfolding (page/links.py)
 
 /** Fill the table; what is folded away waits until it is opened.
  * @param {import("./scene.js").Scene} scene */
 export function showLinks(scene) {
   const fold = linksFold();
   const lines = scene.axes.queries.labels.length;
-  filled(element("links-body"), linkLines(scene, 0, fold ? Math.min(UNFOLDED, lines) : lines));
+  const unfolded = Math.min(lines, Number(fold?.dataset.first ?? lines));
+  filled(element("links-body"), linkLines(scene, 0, unfolded));
   if (!fold) return;
-  fold.hidden = lines <= UNFOLDED;
-  element("links-others").textContent = String(lines - UNFOLDED);
+  fold.hidden = lines === unfolded;
+  element("links-others").textContent = String(lines - unfolded);
   element("links-rest").hidden = !fold.open; // its rows may be another head's
-  if (fold.open) filled(element("links-rest"), linkLines(scene, UNFOLDED, lines));
+  if (fold.open) filled(element("links-rest"), linkLines(scene, unfolded, lines));
 }
 
 /** @param {import("./scene.js").Scene} scene @param {number} first @param {number} end */

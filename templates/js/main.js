@@ -49,10 +49,11 @@ function placeHeads(wide) {
   wide.addEventListener("change", place);
 }
 
-/** Nobody can unfold paper: how to read a picture is printed, whether it is open or not. */
+/** Nobody can unfold paper: how to read a picture is printed, whether it is open or not. Without scripts
+ * it stays open. */
 function unfoldForPrint() {
   const how = /** @type {HTMLDetailsElement} */ (document.querySelector(".how"));
-  let { open } = how;
+  let open = (how.open = false);
   window.addEventListener("beforeprint", () => {
     open = how.open;
     how.open = true;

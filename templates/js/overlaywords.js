@@ -1,7 +1,7 @@
 // @ts-check
 // What the overlay says in words: how much of the attention the picture shows, what its colours and
 // lines stand for, and what is interpolated.
-import { weightText } from "./codes.js";
+import { about, weightText } from "./codes.js";
 
 /** @typedef {import("./weights.js").Axis} Axis */
 /** @typedef {import("./boxes.js").Box} Box */
@@ -73,10 +73,6 @@ function wordsForShares({ picture, special, text }, withText, all, rounded) {
     (withText ? ` and ${share(text)} ${words}` : "");
 }
 
-/** @param {boolean} rounded */
-function about(rounded) {
-  return rounded ? "about " : "";
-}
 
 /** @param {number} share */
 function percent(share) {

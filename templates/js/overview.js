@@ -15,8 +15,9 @@ import { scoreCodes, spanOf, valueText } from "./scores.js";
 const LARGEST = 58;
 const SMALLEST = 15;
 const ROW_LETTER_PIXELS = 6.6;
-/** Below a cell of this width "mean" has no room beside the number of the last head. */
+/** In a column narrower than this "mean" would touch the last head's number: it begins with its column. */
 const MEAN_PIXELS = 26;
+const MEAN_INDENT = 3;
 /** A cell of a chart narrower than this has no room for its number. */
 const NUMBERED = 26;
 
@@ -55,15 +56,15 @@ export class Overview {
     const longest = Math.max(0, ...rowLabels.map((label) => label.length));
     const margin = 12 + ROW_LETTER_PIXELS * longest;
     const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - margin) / columns)));
-    const crowded = (/** @type {number} */ index) => cell < MEAN_PIXELS && columnLabels[index + 1] === "mean";
-    const labelled = [...columnLabels.keys()].filter((index) => !crowded(index));
+    const beginning = (/** @type {string} */ label) => label === "mean" && cell < MEAN_PIXELS;
+    const columnTicks = columnLabels.map((label, at) => at + (beginning(label) ? MEAN_INDENT / cell : 0.5));
     const { url, names } = this.drawing(scene, cell >= NUMBERED);
     const same = url === this.url;
     this.url = url;
     this.view
       .signal("columns", columns)
       .signal("rows", rows)
-      .signal("columnTicks", labelled.map((index) => index + 0.5))
+      .signal("columnTicks", columnTicks)
       .signal("columnLabels", columnLabels)
       .signal("rowTicks", rowLabels.map((_, index) => index + 0.5))
       .signal("rowLabels", rowLabels)

@@ -1,6 +1,6 @@
 // @ts-check
 // The words beside a view: the chosen cell, and where its query looks most.
-import { rankIn, strongest, weightText } from "./codes.js";
+import { about, rankIn, strongest, weightText } from "./codes.js";
 import { element, filled, made } from "./dom.js";
 import { lookedAt, lookers } from "./profile.js";
 
@@ -91,10 +91,10 @@ function showTop({ values: row, errorAt }, keys, largest) {
   );
   const shown = top.reduce((total, key) => total + row[key], 0);
   const all = row.reduce((total, weight) => total + weight, 0);
-  const about = row.some((_, key) => errorAt(key) > 0) ? "about " : "";
+  const rounded = row.some((_, key) => errorAt(key) > 0);
   element("readout-rest").textContent =
     row.length > top.length
-      ? `${others(row.length - top.length)} ${about}${weightText(Math.max(0, all - shown), 0)}.`
+      ? `${others(row.length - top.length)} ${about(rounded)}${weightText(Math.max(0, all - shown), 0)}.`
       : "";
 }
 

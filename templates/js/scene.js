@@ -17,13 +17,13 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
  *   axes: {queries: Axis, keys: Axis}, base: Matrix, bases: Matrix[], matrix: Matrix, parts: Matrix[],
  *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
- *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean,
+ *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean, rounded: boolean,
  *   numbers: import("./numbers.js").Numbers, map: import("./maps.js").JoinedMap | null,
  *   extent: import("./scale.js").Extent,
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   errorAt: (index: number) => number,
  * }} Scene `dropped` are the keys that were taken out by choice, `scaled` tells whether the rows were
- *   scaled to 1 without them, `errorAt` how far a weight of `base` can be from the true one */
+ *   scaled to 1 without them, `rounded` whether weights may be, `errorAt` how far a weight of `base` can be from the true one */
 
 /**
  * @param {import("./weights.js").Weights} weights @param {State} state @param {string} theme
@@ -80,6 +80,7 @@ export async function sceneOf(weights, state, theme) {
     hidden: hiddenOf(asTold, queries.indices, keys.indices),
     dropped,
     scaled,
+    rounded: errorOf(1) > 0,
     theme,
     ink: report.inks[theme],
     palette,

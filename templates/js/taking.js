@@ -176,7 +176,7 @@ async function hand(it, page) {
   link.click();
   // The browser reads the address after the click has returned.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  const rounded = page.weights.errorsOf(page.state.layer)(1) > 0 ? " Its weights are rounded as said below." : "";
+  const rounded = page.scene?.rounded ? " Its weights are rounded as said below." : "";
   element("taking-words").textContent = `${it.name} is being saved.${rounded}`;
 }
 

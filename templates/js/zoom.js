@@ -51,7 +51,7 @@ export function listenToZoom(page) {
     { passive: false },
   );
   live.addEventListener("dblclick", () => page.go({ rows: null, columns: null }));
-  live.addEventListener("keydown", (event) => onZoomKey(page, event));
+  live.addEventListener("keydown", (event) => onZoomKey(page, event), { capture: true }); // before the cell moves
   listenToDrag(page, live);
   listenToFingers(page, live);
   element("zoom-reset").addEventListener("click", () => page.go({ rows: null, columns: null }));

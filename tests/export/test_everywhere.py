@@ -91,6 +91,12 @@ def test_how_to_read_the_picture_is_printed_and_then_as_it_was(opened, page_of):
     assert bool(explained.count()) == opened
 
 
+def test_without_scripts_how_to_read_the_picture_is_open_and_printed(browser, page_of):
+    page = page_of(small_run(), java_script_enabled=False, ready=False)
+    browser.emulate_media(page, media="print")
+    assert page.locator(".how p").filter(visible=True).count() > 2
+
+
 @pytest.mark.parametrize("view", ["heatmap", "arrows&graph=arcs", "text"])
 def test_on_paper_nothing_scrolls_and_every_shade_is_printed(view, browser, page_of):
     page = page_of(small_run(layers=30, queries=60), fragment=f"#view={view}&query=1")

@@ -10,6 +10,8 @@ from page_acts import shown
 from playwright.sync_api import expect
 from runs import small_run
 
+from attnreport import Attention, Axis, Run
+
 ROW = 20  # pixels between two names
 
 
@@ -160,3 +162,11 @@ def test_keys_walk_from_name_to_name(page_of):
             "key": None,
             **kept,
         }
+
+
+def test_the_smallest_weight_that_is_drawn_is_never_told_as_nothing(page_of):
+    weights = np.full((1, 2, 2), [0.99995, 0.00005], np.float32)
+    axis = Axis.of_labels("text", ("a", "b"))
+    run = Run((Attention(weights, "layer", 0, "self", axis, axis),))
+    words = page_of(run, fragment="#view=arrows").inner_text("#arrows-words")
+    assert words == "The 4 strongest links, down to < 0.0001: 100.0 % of all weight is drawn."

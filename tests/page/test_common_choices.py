@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from page_acts import IMAGE, document, drawn_codes, point_at, shown, templates
@@ -28,6 +30,14 @@ def test_hidden_sinks_leave_the_rest_as_it_is(page_of):
     assert "What is left is not scaled up" in words
     codes = np.rint(np.sqrt(run.attentions[0].weights[0][:, 1:].astype(np.float64)) * 254)
     assert np.abs(drawn_codes(page) - codes).max() <= 1
+
+
+def test_shares_of_rounded_weights_are_told_as_such(page_of):
+    page = page_of(small_run(layers=2, heads=4, queries=192), fragment="#sinks=hidden")
+    assert re.search(r"with about \d+\.\d % of the weight", page.inner_text("#hidden-words"))
+    page.click("[data-view=arrows]")
+    words = page.locator("#arrows-words")
+    expect(words).to_have_text(re.compile(r"down to about 0\.\d+: about \d+\.\d % of all weight"))
 
 
 def test_rows_are_scaled_to_one_only_when_asked(page_of):

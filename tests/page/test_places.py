@@ -181,3 +181,13 @@ def test_page_inside_a_frame_that_forbids_scripts_is_whole(page_of):
     frame = page.frame_locator("iframe")
     assert frame.locator("h1").inner_text() == "Attention of tiny"
     assert frame.locator("#heatmap-still svg").first.is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 900])
+def test_no_option_stands_alone_in_a_row(width, page_of):
+    page = page_of(small_run(), viewport={"width": width, "height": 900})
+    tops = page.locator("#options label:visible").evaluate_all(
+        "all => all.map(one => Math.round(one.getBoundingClientRect().top / 10))"
+    )
+    assert len(tops) > 5
+    assert all(tops.count(top) > 1 for top in tops)

@@ -8,6 +8,8 @@ from page_acts import comes_to_rest, document
 from playwright.sync_api import expect
 from runs import small_run
 
+from attnreport.measures import all_head_scores
+
 _PIXELS = """async () => {
   const image = new Image();
   image.src = document.querySelector("#overview-live svg image").getAttribute("href");
@@ -106,3 +108,29 @@ def test_without_a_measure_there_is_nothing_to_chart_or_filter(page_of):
     page = page_of(small_run())
     for name in ("tiles-label", "atLeast-label", "score-bar"):
         assert not page.locator(f"#{name}").is_visible()
+
+
+def test_only_measures_that_say_something_of_a_head_can_be_chosen(page_of):
+    choices = (
+        page_of(small_run())
+        .locator("#sort-select option")
+        .evaluate_all("all => all.map(({ value }) => value)")
+    )
+    scores = all_head_scores(small_run())
+    told = [name for name, found in scores.items() if np.isfinite(found.array).any()]
+    assert choices == ["layer", *told]
+    assert "image_share" in scores.keys() - set(told)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_label_gives_way_to_the_mean_or_touches_it(width, page_of):
+    page = page_of(small_run(heads=12), viewport={"width": width, "height": 900})
+    labels = page.locator("#overview-live svg text").evaluate_all(
+        "all => all.map(one => [one.textContent, one.getBoundingClientRect().toJSON()])"
+    )
+    columns = [(text, box) for text, box in labels if not text.startswith("layer")]
+    assert [text for text, _ in columns] == [*map(str, range(12)), "mean"]
+    lefts = [box["left"] for _, box in columns[1:]]
+    assert all(box["right"] + 1 <= left for (_, box), left in zip(columns, lefts, strict=False))
+    sideways = "({ scrollWidth, clientWidth }) => scrollWidth - clientWidth"
+    assert page.locator("#overview-live").evaluate(sideways) == 0

@@ -177,7 +177,7 @@ def test_the_chart_fits_its_schema():
 def test_without_script_the_picture_stands_still(page_of):
     axis = grid_axis(120, 80, 6, 4)
     page = page_of(planted_run(axis, {0: 1 + 9}), ready=False, java_script_enabled=False)
-    still = page.locator(".still").nth(1)
+    still = page.locator(".still").first  # as with scripts, the picture comes before its weights
     assert "what [CLS] looks at: 99.6% of its attention falls on the picture" in still.inner_text()
     assert "full colour stands for 0.9000" in still.inner_text()
     patches = still.locator("svg path[fill]").evaluate_all(

@@ -1,4 +1,4 @@
-"""Dragging over the heatmap: a frame that is seen, that ends at the edge, and moves what is shown."""
+"""Moving over the heatmap: a frame that is seen and ends at the edge, a window that goes along."""
 
 from __future__ import annotations
 
@@ -71,3 +71,12 @@ def test_the_picture_follows_the_mouse_and_no_text_is_selected(page):
     page.mouse.up()
     expect(page.locator("#zoom-words")).to_have_text("5 of 20 × 5 of 20")
     assert "query" not in shown(page)
+
+
+def test_keys_that_move_the_window_leave_the_kept_cell(page):
+    page.evaluate("location.hash = '#layer=0&query=8&key=9&rows=5-14&columns=5-14'")
+    expect(page.locator("#zoom-words")).to_have_text("10 of 20 × 10 of 20")
+    page.focus("#heatmap-live")
+    page.keyboard.press("Shift+ArrowUp")
+    assert comes_to_be(lambda: shown(page)["rows"], "4-13") == "4-13"
+    assert (shown(page)["query"], shown(page)["key"]) == ("8", "9")

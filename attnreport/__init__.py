@@ -14,11 +14,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis, Position
 from attnreport.call import Call
 from attnreport.errors import AttentionNotFound, AttnreportError
 from attnreport.pixels import Pixels
-from attnreport.run import Attention, LedgerEntry, Provenance, Run
+from attnreport.run import LedgerEntry, Provenance, Run
 
 if TYPE_CHECKING:
     from attnreport.recording import Recording, capture

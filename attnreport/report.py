@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from attnreport.attention import Attention
 from attnreport.files import check_writable, replace_file
 from attnreport.page import (
     MeasuredRun,
@@ -17,7 +18,7 @@ from attnreport.page import (
     render,
     still_png,
 )
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 # Below what mail servers let through.
 MAX_SIZE = 16_000_000

@@ -18,11 +18,12 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention, Kind
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.points import Points
 from attnreport.reduced import Reduced
-from attnreport.run import Attention, Kind, LedgerEntry, Provenance, Run, Taken
+from attnreport.run import LedgerEntry, Provenance, Run, Taken
 from attnreport.valuenorms import ValueNorms
 
 # 2: attentions may be reduced. 3: they may have gradients, and a run scores that were taken with

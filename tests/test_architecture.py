@@ -20,6 +20,7 @@ LONGEST = 400
 
 FLOORS = (
     {
+        "attention",
         "axis",
         "call",
         "errors",

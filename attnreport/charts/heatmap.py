@@ -13,10 +13,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from attnreport.attention import Attention, Weights
 from attnreport.charts import picture
 from attnreport.charts.labels import drawable
 from attnreport.charts.theme import Theme, fed, ink, layered, palette
-from attnreport.run import Attention, Weights
 
 NUMBERED_CELLS = 24
 _CELL_PIXELS = 34

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis, Box
 from attnreport.picture import Picture
-from attnreport.run import Attention
 
 # More than what boxes miss each other by when they are computed.
 _OVERLAP = 1.01

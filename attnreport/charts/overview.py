@@ -11,9 +11,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from attnreport.attention import Weights
 from attnreport.charts import picture
 from attnreport.charts.theme import ink, layered
-from attnreport.run import Run, Weights
+from attnreport.run import Run
 
 # A side of a small picture in pixels: enough to tell a diagonal from a stripe from a cloud.
 THUMBNAIL = 16

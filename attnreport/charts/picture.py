@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from attnreport.run import Weights
+from attnreport.attention import Weights
 
 # With 255 levels the last code, 255, is left for a weight that is NaN or infinite: it has a colour
 # of its own, because drawn as zero it would look like a head that looks away.

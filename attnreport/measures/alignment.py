@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.errors import InvalidMeasure, one_line
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, Mask, nothing, rows_of
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 Link = tuple[int, int]
 

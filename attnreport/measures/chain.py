@@ -17,11 +17,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.errors import InvalidMeasure
 from attnreport.measures.reduced_rows import refuse_reduced
 from attnreport.measures.rows import Array, is_self, rows_of
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 Fusion = Literal["mean", "max", "min"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, is_self, nothing, rows_of
-from attnreport.run import Attention
 
 
 @measure(

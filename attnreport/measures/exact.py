@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.measures.reduced_rows import ReducedRows
 from attnreport.measures.registry import exact
 from attnreport.measures.rows import Array, nothing, ratio
 from attnreport.measures.share import Sort, positions_of
-from attnreport.run import Attention
 
 
 def _is_self(attention: Attention, rows: ReducedRows) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.measures.joinedmap import JoinedMap
 from attnreport.measures.layers import (
@@ -20,7 +21,7 @@ from attnreport.measures.layers import (
 from attnreport.measures.registry import Description, measure
 from attnreport.measures.relevance import RELEVANCE, positive_products, relevance
 from attnreport.measures.rows import Array, nothing, rows_of
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 _CHEFER = "Chefer, Gur & Wolf 2021, Generic Attention-model Explainability, eq. 5"
 _LINK = "https://arxiv.org/abs/2103.15679"

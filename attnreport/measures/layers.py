@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.measures.joinedmap import JoinedMap
 from attnreport.measures.registry import Description
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 # ``(query, key)`` of one layer, or None where the layer has none.
 MatrixOf = Callable[[Attention], NDArray[np.floating] | None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.measures.joinedmap import JoinedMap
 from attnreport.measures.layers import (
     layer_maps,
@@ -19,7 +20,7 @@ from attnreport.measures.layers import (
 )
 from attnreport.measures.registry import Description, measure
 from attnreport.measures.rows import Array, nothing, rows_of
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 _KOBAYASHI = "Kobayashi et al. 2020, Attention is Not Only a Weight, §3"
 _LINK = "https://arxiv.org/abs/2004.10102"

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.measures.alignment import Alignment
 from attnreport.measures.registry import Measured, Scores, all_head_scores
 from attnreport.measures.share import Sort, positions_of
 from attnreport.measures.similarity import head_similarity
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 # With fewer rows or columns than this an even spread already looks like a pattern.
 SMALLEST = 5

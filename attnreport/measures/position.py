@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, is_self, nothing, rows_of
-from attnreport.run import Attention
 
 _CLARK = "Clark et al. 2019, What Does BERT Look At?, §3.1"
 _CLARK_LINK = "https://aclanthology.org/W19-4828/"

@@ -14,11 +14,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention
 from attnreport.errors import InvalidMeasure
 from attnreport.measures.reduced_rows import ReducedRows
 from attnreport.measures.rows import nothing, rows_of
 from attnreport.reduced import Reduced
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.int64]

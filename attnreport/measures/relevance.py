@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attnreport.attention import Attention, Weights
 from attnreport.axis import Axis
 from attnreport.errors import InvalidMeasure
 from attnreport.measures.chain import Part, Sequences, chains, find_axis
 from attnreport.measures.registry import Description
 from attnreport.measures.rows import Array, is_self
-from attnreport.run import Attention, Run, Weights
+from attnreport.run import Run
 
 RELEVANCE = Description(
     title="Relevance",

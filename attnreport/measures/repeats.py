@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, Mask, is_self, nothing, rows_of
 from attnreport.measures.share import sort_of
-from attnreport.run import Attention
 
 
 @measure(

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from attnreport.run import Attention
+from attnreport.attention import Attention
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

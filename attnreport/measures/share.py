@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis, Position
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, Mask, nothing, rows_of
-from attnreport.run import Attention
 
 Sort = Literal["text", "image", "special"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, ratio, rows_of
-from attnreport.run import Attention
 
 # Weights that are turned to float64 at a time: 8 MB, about what stays in a cache.
 _BLOCK = 2**20

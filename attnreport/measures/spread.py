@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.measures.registry import measure
 from attnreport.measures.rows import Array, ratio, rows_of
-from attnreport.run import Attention
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from attnreport.attention import Attention
 from attnreport.numbers import ranges_of
 from attnreport.picture import UNLAID
-from attnreport.run import Attention, LedgerEntry, Run
+from attnreport.run import LedgerEntry, Run
 
 
 @dataclass(frozen=True)

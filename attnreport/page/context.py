@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
 from attnreport.measures import Measure, NotableHead, is_reduced, known_measures, left_out
@@ -33,7 +34,7 @@ from attnreport.page.pack import Packed, PackedLayer
 from attnreport.page.prepared import prepared
 from attnreport.page.refining import EXACT_TO, LARGEST
 from attnreport.page.still import StillHeatmap, still_heatmap
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 _TITLE_LENGTH = 80
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis, Span
 from attnreport.charts import HEAD_COLOURS, THUMBNAIL, first_query
 from attnreport.charts.labels import drawable, printable, with_signs
@@ -14,7 +15,7 @@ from attnreport.measures import Measured, known_measures
 from attnreport.page.overlays import overlays, pictures
 from attnreport.page.pack import Packed
 from attnreport.page.prepared import prepared
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.joining import Groups, joined_axis, members, summed
 from attnreport.measures import JoinedMap
 from attnreport.page.grouping import groups_of
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 
 def joined_run(run: Run, block: int) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnreport.run import Attention
+from attnreport.attention import Attention
 
 STRONGEST = 3
 LONGEST = 100  # rows of a table that is not folded

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from attnreport.attention import Weights
 from attnreport.axis import Axis
 from attnreport.charts import picture
 from attnreport.charts.labels import drawable
@@ -20,7 +21,7 @@ from attnreport.charts.theme import THEMES, signed_palette
 from attnreport.measures import Description, JoinedMap
 from attnreport.page.document import Group, groups, hexadecimal
 from attnreport.page.pack import PackedLayer, packed_codes, packed_exact
-from attnreport.run import Run, Weights
+from attnreport.run import Run
 
 # Exact maps beside exact heads: as many bytes again as a short text takes in a small model.
 _EXACT_BYTES = 1 << 18

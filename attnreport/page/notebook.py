@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import html
 
+from attnreport.attention import Attention
 from attnreport.charts import heatmap
 from attnreport.charts.theme import unchecked
 from attnreport.page.page import own_file
 from attnreport.page.vega import png
-from attnreport.run import Attention
 
 # Both stand in one cell of a grid, so that the frame covers the picture as long as there is one.
 _FRAME = (

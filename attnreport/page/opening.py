@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from attnreport.attention import Attention
 from attnreport.measures import NotableHead
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 # Where an attention is in its run, and a head in its attention.
 Place = tuple[int, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from attnreport.attention import Attention
 from attnreport.axis import SEEN, Axis
 from attnreport.charts import (
     first_part,
@@ -16,7 +17,7 @@ from attnreport.charts import (
 )
 from attnreport.page.vega import svg
 from attnreport.picture import Picture
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 
 @dataclass(frozen=True)

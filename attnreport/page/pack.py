@@ -17,11 +17,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention, Weights
 from attnreport.charts import THUMBNAIL, picture, thumbnails
 from attnreport.page.base85 import CHARACTERS_PER_BYTE, text_of
 from attnreport.page.imagedata import image_data, size_of
 from attnreport.page.refining import LARGEST, refinement
-from attnreport.run import Attention, Run, Weights
+from attnreport.run import Run
 
 # Float32 hardly compresses: this keeps the exact weights of a sentence in a small model, and
 # keeps a report that must be coded anyway from doubling in size.

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Attention, Weights
 from attnreport.axis import Axis
 from attnreport.charts.picture import code_error
 from attnreport.errors import InvalidInput, InvalidRun
@@ -24,7 +25,6 @@ from attnreport.page.base85 import bytes_of
 from attnreport.page.imagedata import codes_of
 from attnreport.page.reading_axes import WrittenAxis, WrittenPicture, WrittenPlaces, axis_of
 from attnreport.page.refining import EXACT_TO, refined
-from attnreport.run import Attention, Weights
 
 # More than any report has; less than what a small file could otherwise be made to fill.
 _MOST_FILE_BYTES = 1 << 30

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from attnreport.attention import Weights
 from attnreport.charts.picture import Codes
-from attnreport.run import Weights
 
 LARGEST = 8
 EXACT_TO = 1e-6

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attnreport.attention import Attention
 from attnreport.axis import Axis
 from attnreport.page.overlays import pictures
 from attnreport.picture import Picture
-from attnreport.run import Attention, Run
+from attnreport.run import Run
 
 # All pictures of a page together take at most this part of what is left beside its library.
 PICTURE_SHARE = 1 / 4

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnreport.attention import Attention, Weights
 from attnreport.charts.heatmap import Cell, cells
 from attnreport.charts.labels import drawable
 from attnreport.charts.theme import ink, palette
-from attnreport.run import Attention, Weights
 
 # It has no zoom and must stay small: above this many rows or columns neighbours are joined by
 # their maximum, and the page says so.

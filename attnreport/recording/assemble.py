@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from attnreport.attention import Attention, Kind
 from attnreport.axis import Axis
 from attnreport.errors import InvalidRun
 from attnreport.picture import UNLAID
@@ -24,7 +25,7 @@ from attnreport.recording.parts import join_parts
 from attnreport.recording.selection import Selection, Skipped
 from attnreport.recording.stitching import stitch
 from attnreport.recording.weightless import kind_of
-from attnreport.run import Attention, Kind, LedgerEntry
+from attnreport.run import LedgerEntry
 
 if TYPE_CHECKING:
     from attnreport.recording.found import Found

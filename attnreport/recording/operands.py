@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import torch
 
+from attnreport.attention import RESIDUAL_TOLERANCE
 from attnreport.recording.by_rows import reduced_softmax
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.room import Pool
 from attnreport.recording.weights import attend, distance
-from attnreport.run import RESIDUAL_TOLERANCE
 
 _Read = TypeVar("_Read")
 # Further from the output than this, rounding in float32 may be why.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from attnreport.attention import RESIDUAL_TOLERANCE
 from attnreport.recording.apart import quietly
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.places import Pieces
@@ -23,7 +24,6 @@ from attnreport.recording.rules import FROM_OPERANDS, Rules, packed
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, distance, mix, to_host
 from attnreport.recording.windows import Side, is_ordinary, lay, pieces_for
-from attnreport.run import RESIDUAL_TOLERANCE
 
 _NONE = np.empty((0, 0, 0), np.float32)
 # What the arguments are called, in one library or another.

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from attnreport.attention import Attention, Weights
 from attnreport.axis import Axis
-from attnreport.run import Attention, Weights
 from attnreport.valuenorms import ValueNorms
 
 _PAD = re.compile(r"[\[<]\|?pad\|?[\]>]", re.IGNORECASE)

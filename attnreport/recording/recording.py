@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
+from attnreport.attention import Weights
 from attnreport.axis import Axis
 from attnreport.errors import AttentionNotFound, InvalidInput
 from attnreport.pixels import Pixels
 from attnreport.recording import (  # noqa: F401 - each registers what it reads
     deformable,
     flex,
+    fused,
     handwritten,
     lookup,
     multihead,
@@ -36,7 +38,7 @@ from attnreport.recording.memory import MAX_MEMORY
 from attnreport.recording.origin import complete
 from attnreport.recording.selection import Selection
 from attnreport.recording.watch import Watch
-from attnreport.run import LedgerEntry, Provenance, Run, Weights
+from attnreport.run import LedgerEntry, Provenance, Run
 
 AxisLike = Axis | Pixels | Sequence[str]
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnreport.run import Attention, LedgerEntry
+from attnreport.attention import Attention
+from attnreport.run import LedgerEntry
 
 TOLERANCE = 2e-6
 # Swin adds -100 where it must not look: what is left there is no weight.

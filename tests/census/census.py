@@ -43,7 +43,8 @@ import tiny
 from against_eager import TOLERANCE, Verdict, explained, judge, returned_by_eager
 
 import attnreport
-from attnreport.run import Attention, LedgerEntry
+from attnreport.attention import Attention
+from attnreport.run import LedgerEntry
 
 SECONDS = 90
 # So long a size and a call that suit are looked for.

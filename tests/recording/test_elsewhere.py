@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 import attnreport
-from attnreport.run import RESIDUAL_TOLERANCE
+from attnreport.attention import RESIDUAL_TOLERANCE
 
 SIZES = {"vocab_size": 30, "d_model": 16, "d_ff": 8, "d_kv": 8, "num_layers": 2, "num_heads": 2}
 IDS = {"input_ids": torch.tensor([[3, 4, 5, 6]]), "decoder_input_ids": torch.tensor([[0, 9, 8, 7]])}

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 import attnreport
+from attnreport.attention import RESIDUAL_TOLERANCE
 from attnreport.recording.spreading import Maps
-from attnreport.run import RESIDUAL_TOLERANCE
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 

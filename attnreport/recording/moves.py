@@ -7,23 +7,19 @@ Knows torch functions; what is kept of them is a ``Step``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from attnreport.recording.convolved import windows_of
 from attnreport.recording.following import CUTTING, SHAPING, methods
+from attnreport.recording.moving import Moving
+from attnreport.recording.multiplying import contracted, mixed
 from attnreport.recording.steps import (
-    LONGEST,
     NOWHERE,
-    Crossing,
-    Move,
-    Parent,
-    Step,
     agreed,
     beginning_of,
-    is_constant,
     length_of,
     part_of_tensor,
 )
@@ -41,56 +37,14 @@ def remember(
         if tag is not None:
             tag.features = dimension
     if rule is not None:
-        rule(_Call(streams, function, args, kwargs, output))
+        rule(Moving(streams, function, args, kwargs, output))
 
 
 # No position has so high a number.
 _AFTER_ALL = 2.0**52
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    streams: Streams
-    function: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: Any
-
-    def keep(  # noqa: PLR0913 - what is special of a step has a name
-        self,
-        tensor: Any,
-        parents: Sequence[Parent | None],
-        move: Move,
-        *,
-        bare: bool = False,
-        pools: bool = False,
-        crossing: Crossing | None = None,
-    ) -> None:
-        """Keep the step to one result, if all it came from is known."""
-        # Most tensors come here: no generator is made.
-        tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
-        if tag is None:
-            return
-        longest, way = 0, None
-        for parent in parents:
-            if parent is None or parent.tag is tag:
-                return
-            longest = max(longest, length_of(parent.tag))
-            if way is None and not is_constant(parent.tag):
-                way = beginning_of(parent.tag)
-        if longest < LONGEST:
-            known: tuple[Any, ...] = tuple(parents)
-            shape = tuple(tensor.shape)
-            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crossing)
-
-    def parent(self, tensor: torch.Tensor) -> Parent | None:
-        tag = self.streams.tag(tensor)
-        if tag is None:
-            return None
-        return Parent(tag, tuple(tensor.shape), not tensor.is_floating_point())
-
-
-def _still(call: _Call) -> None:
+def _still(call: Moving) -> None:
     """Every position stays where it is, whatever is done to the numbers there."""
     first = _main_argument(call)
     if first is None or any(value is call.output for value in call.args):
@@ -106,7 +60,7 @@ def _still(call: _Call) -> None:
     call.keep(call.output, [call.parent(first)], move)
 
 
-def _main_argument(call: _Call) -> torch.Tensor | None:
+def _main_argument(call: Moving) -> torch.Tensor | None:
     """Return the argument that has the result's positions, by the shortest way from an input.
 
     A bias or a mask has none of its own; of what a residual connection adds up, either has them.
@@ -129,7 +83,7 @@ def _main_argument(call: _Call) -> torch.Tensor | None:
     return fitting[min(flowing)[-1] if flowing else 0]
 
 
-def _moved(call: _Call) -> None:
+def _moved(call: Moving) -> None:
     """Positions change places, as the same function does it with their numbers."""
     if not call.args:
         return
@@ -156,7 +110,7 @@ def _moved(call: _Call) -> None:
         call.keep(output, [call.parent(source) for source in sources], move, bare=True)
 
 
-def _padded(call: _Call) -> None:
+def _padded(call: Moving) -> None:
     first = call.args[0] if call.args else None
     if not isinstance(first, torch.Tensor):
         return
@@ -169,7 +123,7 @@ def _padded(call: _Call) -> None:
     )
 
 
-def _pooled(call: _Call) -> None:
+def _pooled(call: Moving) -> None:
     """Several positions become one; it is numbered as the first of them."""
     first, *rest = call.args if call.args else (None,)
     output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
@@ -188,7 +142,7 @@ def _pooled(call: _Call) -> None:
     call.keep(output, [call.parent(first)], move, pools=True)
 
 
-def _strided(call: _Call) -> None:
+def _strided(call: Moving) -> None:
     """Pieces that overlap, read from memory: the numbers have to lie there as the tensor does."""
     first, *rest = call.args if call.args else (None,)
     if not isinstance(first, torch.Tensor) or len(rest) > 2 or "storage_offset" in call.kwargs:
@@ -202,12 +156,43 @@ def _strided(call: _Call) -> None:
     call.keep(call.output, [call.parent(first)], move, bare=True)
 
 
-def _constant(call: _Call) -> None:
+def _convolved(call: Moving) -> None:
+    """Several positions become one, at the middle of them; alone they stay where they are."""
+    first, weight, *rest = call.args if len(call.args) > 1 else (None, None)
+    if not isinstance(first, torch.Tensor) or not isinstance(weight, torch.Tensor):
+        return
+    windows, after = windows_of(weight, rest, call.kwargs), tuple(call.output.shape)
+    if windows is None or first.dim() != weight.dim():
+        return
+    call.keep(
+        call.output,
+        [call.parent(first)],
+        lambda numbers: windows.pick(numbers[0], after),
+        pools=not windows.alone,
+    )
+
+
+def _cut_out(call: Moving) -> None:
+    """Windows become columns, ``(example, channel and place, window)``, padded with zeros."""
+    first, *rest = call.args if call.args else (None,)
+    if not isinstance(first, torch.Tensor):
+        return
+    kwargs = call.kwargs
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        # Whole numbers up to 2⁵³ are themselves in float64; what is padded with is 0.
+        shifted = (numbers[0] - NOWHERE).double()
+        return F.unfold(shifted, *rest, **kwargs).to(torch.int64) + NOWHERE
+
+    call.keep(call.output, [call.parent(first)], move, bare=True)
+
+
+def _constant(call: Moving) -> None:
     shape = tuple(call.output.shape) if isinstance(call.output, torch.Tensor) else ()
     call.keep(call.output, [], lambda _: torch.full((), NOWHERE).expand(shape))
 
 
-def _looked_up(call: _Call) -> None:
+def _looked_up(call: Moving) -> None:
     """Ids become vectors, each where it was."""
     after = tuple(call.output.shape)
     call.keep(
@@ -217,7 +202,7 @@ def _looked_up(call: _Call) -> None:
     )
 
 
-def _chosen(call: _Call) -> None:
+def _chosen(call: Moving) -> None:
     """Of two tensors one is taken at each place; a number such as -infinity is no position."""
     if len(call.args) != 3 or not isinstance(call.output, torch.Tensor):
         return
@@ -237,7 +222,7 @@ def _chosen(call: _Call) -> None:
     call.keep(call.output, [call.parent(value) for value in given], move)
 
 
-def _written(call: _Call) -> None:
+def _written(call: Moving) -> None:
     """Part of a tensor becomes another."""
     target, index, value = call.args
     if not isinstance(value, torch.Tensor) or not value.dim():
@@ -260,75 +245,6 @@ def _written(call: _Call) -> None:
     call.keep(target, [source, parent], move)
 
 
-def _mixed(call: _Call) -> None:
-    """Rows of the first matrix stay rows of the product."""
-    left = next((x for x in call.args if isinstance(x, torch.Tensor)), None)
-    after = tuple(call.output.shape)
-    if left is None or left.dim() < 2 or len(after) < 2:
-        return
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        return agreed(numbers[0], -1).expand(after)
-
-    rest = [x for x in call.args if isinstance(x, torch.Tensor) and x is not left]
-    sides = (-2, -1) if len(rest) == 1 else None
-    crossing = _crossing(call, left, rest[0] if rest else left, sides)
-    call.keep(call.output, [call.parent(left)], move, crossing=crossing)
-
-
-def _crossing(
-    call: _Call, left: torch.Tensor, right: torch.Tensor, sides: tuple[int, int] | None
-) -> Crossing | None:
-    """Return whose positions a product has; None where it is a projection, by parameters."""
-    first, second = call.streams.tag(left), call.streams.tag(right)
-    if second is not None and second.stream is not None and second.stream.rank is Rank.LEARNED:
-        return None
-    # Weights times values: of these two only one has positions in the result.
-    if sides is None or first is None or second is None or first.weights or second.weights:
-        return Crossing(None, None)
-    return Crossing(first.stream, second.stream, *sides)
-
-
-def _contracted(call: _Call) -> None:
-    """The same of an einsum: what the first operand sums over must agree."""
-    equation, *operands = call.args
-    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
-        operands = list(operands[0])
-    if len(operands) != 2 or not isinstance(equation, str) or "->" not in equation:
-        return
-    after, spelled = tuple(call.output.shape), equation.replace(" ", "")
-    inputs, _, result = spelled.partition("->")
-    left, result = _spell(inputs.split(",")[0], operands[0].dim()), _spell(result, len(after))
-
-    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
-        kept = numbers[0]
-        for place in (place for place, letter in enumerate(left) if letter not in result):
-            kept = agreed(kept, place)
-        present = [left.index(letter) for letter in result if letter in left]
-        gone = [place for place, letter in enumerate(left) if letter not in result]
-        kept = kept.permute(*present, *gone).flatten(len(present))[..., 0]
-        for place, letter in enumerate(result):
-            if letter not in left:
-                kept = kept.unsqueeze(place)
-        return kept.expand(after)
-
-    right = _spell(inputs.split(",")[-1], operands[1].dim())
-    rows, columns = (
-        [place for place, letter in enumerate(result) if letter in one and letter not in other]
-        for one, other in ((left, right), (right, left))
-    )
-    # Of several dimensions none is the one of the positions.
-    each = (rows[0], columns[0]) if len(rows) == len(columns) == 1 else None
-    crossing = _crossing(call, operands[0], operands[1], each)
-    call.keep(call.output, [call.parent(operands[0])], move, crossing=crossing)
-
-
-def _spell(text: str, dimensions: int) -> str:
-    """Return subscripts with letters for the ellipsis, the same ones from the right."""
-    missing = dimensions - len(text.replace("...", ""))
-    return text.replace("...", "ABCDEFGHIJ"[10 - missing :] if missing else "")
-
-
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
@@ -348,7 +264,10 @@ def _hold(values: Iterable[Any], wanted: Callable[[Any], bool]) -> bool:
 # Which dimension of their result holds features; an unbatched convolution has one fewer before it.
 _FEATURES: dict[Any, int] = {F.linear: -1, F.conv1d: -2, F.conv2d: -3, F.conv3d: -4}
 _STILL: set[Any] = {F.linear, F.layer_norm, F.rms_norm, F.softmax, F.dropout, F.gelu, F.silu}
-_STILL |= {F.relu, F.normalize, torch.relu, torch.tanh, torch.rsqrt}
+_STILL |= {F.normalize, F.group_norm, F.batch_norm, F.instance_norm, torch.Tensor.__deepcopy__}
+_STILL |= {F.softplus, F.mish, F.hardswish, F.hardsigmoid, F.leaky_relu, F.elu, F.relu6, F.tanh}
+_STILL |= {F.relu, F.sigmoid, F.hardtanh, F.logsigmoid, torch._C._nn.gelu, torch._C._nn.silu}
+_STILL |= methods("relu", "tanh", "rsqrt", "sqrt", "square", "sigmoid", "exp", "erf", "neg", "abs")
 _STILL |= methods("add", "sub", "mul", "div", "true_divide", "truediv", "softmax", "masked_fill")
 _STILL |= methods("to", "type", "type_as", "float", "half", "bfloat16", "double", "detach", "pow")
 _STILL |= methods("nan_to_num", "tril", "triu", "clamp", "cpu", "cuda")
@@ -375,16 +294,18 @@ _POOLING: set[Any] = methods("amax", "max") | {
     for count in (1, 2, 3)
     if hasattr(owner, f"{prefix}max_pool{count}d")
 }
-_RULES: dict[Any, Callable[[_Call], None]] = {
+_RULES: dict[Any, Callable[[Moving], None]] = {
     **dict.fromkeys(_POOLING, _pooled),
     **dict.fromkeys(_MOVING, _moved),
     **dict.fromkeys(_STILL, _still),
     **dict.fromkeys(_PADDING, _padded),
     **dict.fromkeys(_CONSTANTS, _constant),
-    **dict.fromkeys(_MIXING, _mixed),
+    **dict.fromkeys(_MIXING, mixed),
     **dict.fromkeys(_CHOOSING, _chosen),
     **dict.fromkeys(methods("as_strided"), _strided),
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolved),
     F.embedding: _looked_up,
-    torch.einsum: _contracted,
+    F.unfold: _cut_out,
+    torch.einsum: contracted,
     torch.Tensor.__setitem__: _written,
 }

@@ -189,7 +189,7 @@ def _pieces(watch: Watch, call: _Call, rows: slice, columns: slice) -> Pieces | 
         Side(query, lambda numbers: numbers[rows].transpose(0, 1)),
         Side(key, lambda numbers: numbers[columns, :1].transpose(0, 1)),
     )
-    return None if pieces is None or is_ordinary(pieces) else pieces
+    return pieces if isinstance(pieces, Pieces) and not is_ordinary(pieces) else None
 
 
 def _keep(  # noqa: PLR0913, PLR0917 - what is known of one call

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # How far from 1 a row may sum: what is left is the share of what is no position.
 _LEFT = 1e-3
+NO_POSITION = "the share of what is no position of the sequence is the sink's"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,18 +123,16 @@ def _whole(
         part = Part(int(rows[0]), int(rows[-1]) + 1)
         weights = weights[:, rows]
     rows_axis, columns_axis = _axes(group, part)
-    left = 1 - weights.sum(axis=-1)
-    # A row that may look at nothing is zeros, and no padding has its share.
-    sink = np.where(weights.any(axis=-1), left.clip(0, 1), 0).astype(np.float32)
-    if np.any(sink > _LEFT):
-        reasons.append("the share of what is no position of the sequence is the sink's")
+    sink = share_of_no_position(weights)
+    if sink is not None:
+        reasons.append(NO_POSITION)
     return replace(
         first,
         weights=weights,
         residual=None if None in residuals else max(x for x in residuals if x is not None),
         reasons=reasons,
-        sink=sink if np.any(sink > _LEFT) else None,
-        normalised=bool(first.normalised and left.min(initial=0) > -_LEFT),
+        sink=sink,
+        normalised=bool(first.normalised and weights.sum(axis=-1).max(initial=0) < 1 + _LEFT),
         query_part=part,
         query_axis=rows_axis,
         key_axis=columns_axis,
@@ -141,6 +140,14 @@ def _whole(
         value_norms=None,
         partial=None,
     )
+
+
+def share_of_no_position(weights: Floats) -> Floats | None:
+    """Return what rows ``(head, query, key)`` lack to 1, or None where nothing is missing."""
+    left = 1 - weights.sum(axis=-1)
+    # A row that may look at nothing is zeros, and no padding has its share.
+    sink = np.where(weights.any(axis=-1), left.clip(0, 1), 0).astype(np.float32)
+    return sink if np.any(sink > _LEFT) else None
 
 
 def _axes(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, agreed, is_constant
+from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, agreed, main_parent
 from attnreport.recording.streams import Streams, Tag
 
 # The number of what comes from somewhere else than the sequence.
@@ -42,7 +42,7 @@ def roots(streams: Streams, tensor: torch.Tensor, batch: int) -> Iterator[Root]:
     way: list[Parent] = []
     tag = streams.tag(tensor)
     while tag is not None and tag.step is not None:
-        parent = next((x for x in tag.step.parents if not is_constant(x.tag)), None)
+        parent = main_parent(tag.step)
         if parent is None:
             break
         way.append(parent)
@@ -50,6 +50,11 @@ def roots(streams: Streams, tensor: torch.Tensor, batch: int) -> Iterator[Root]:
     for parent in reversed(way):
         for numbers in _numbered(parent, batch):
             yield Root(parent.tag, numbers, (int(numbers.max()) + 1) // batch)
+
+
+# Which dimensions are positions: (batch, position, width); (batch, row, column, width) or (batch,
+# channel, row, column); (batch, frame, channel, row, column) or (batch, channel, frame, …).
+_READINGS = {3: ((1,),), 4: ((1, 2), (2, 3)), 5: ((1, 3, 4), (2, 3, 4))}
 
 
 def _numbered(parent: Parent, batch: int) -> Iterator[torch.Tensor]:
@@ -61,12 +66,12 @@ def _numbered(parent: Parent, batch: int) -> Iterator[torch.Tensor]:
         # (batch, position) of ids
         readings: tuple[tuple[int, ...], ...] = ((1,),) if len(shape) == 2 else ()
     else:
-        # (batch, position, width), (batch, row, column, width), (batch, channel, row, column)
-        readings = {3: ((1,),), 4: ((1, 2), (2, 3))}.get(len(shape), ())
+        readings = _READINGS.get(len(shape), ())
         step = parent.tag.step
         if len(shape) == 4 and step is not None and step.bare:
-            # It may as well be (batch, position, head, width): what it was before tells.
-            readings = ()
+            # It may as well be (batch, position, head, width): what it was before tells, or that
+            # its pieces were counted as examples.
+            readings = ((1, 2),) if step.parents[0].shape[1:] == shape[2:] else ()
     for dimensions in readings:
         kept = [size if d == 0 or d in dimensions else 1 for d, size in enumerate(shape)]
         yield torch.arange(torch.Size(kept).numel()).reshape(kept).expand(*shape)
@@ -216,7 +221,7 @@ def arranged(rows: torch.Tensor, columns: torch.Tensor, root: Root, example: int
         example: which one is wanted.
     """
     if bool((rows == ELSEWHERE).any()):
-        return None
+        return _with_their_own(rows, columns, root, example)
     of_piece = torch.where(rows >= 0, rows // root.length, NOWHERE).amax(dim=1)
     own = (of_piece == example).nonzero().flatten()
     rows, columns = rows[own], columns[own]
@@ -228,6 +233,30 @@ def arranged(rows: torch.Tensor, columns: torch.Tensor, root: Root, example: int
     if heads is None or not _each_once(rows, heads):
         return None
     return Pieces(own, heads, rows, columns, root.length)
+
+
+def _with_their_own(
+    rows: torch.Tensor, columns: torch.Tensor, root: Root, example: int
+) -> Pieces | None:
+    """Return pieces that have positions of their own, such as a class token for each frame.
+
+    They follow one another, and each looks at itself; arguments as of ``arranged``.
+    """
+    if not torch.equal(rows, columns) or bool((rows == NOWHERE).any()):
+        return None
+    own = (rows.amax(dim=1) // root.length == example).nonzero().flatten()
+    rows = rows[own]
+    heads = _heads(rows.tolist()) if len(own) else None
+    if heads is None or _strange(rows, root.length, example) or not _each_once(rows, heads):
+        return None
+    if len(own) == max(heads) + 1:
+        # All alike: they may as well be the heads of one piece, and those pieces of one head.
+        return None
+    first = torch.where(rows < 0, rows.amax(), rows).amin(dim=1)
+    order = torch.unique(first, return_inverse=True)[1]
+    length = rows.shape[1]
+    places = order.unsqueeze(1) * length + torch.arange(length)
+    return Pieces(own, heads, places, places, length * len(own) // (max(heads) + 1))
 
 
 def _strange(numbers: torch.Tensor, length: int, example: int) -> bool:

@@ -25,6 +25,7 @@ from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, to_host
 from attnreport.recording.windows import (
     Side,
+    Unlaid,
     is_ordinary,
     lay,
     lay_axis,
@@ -166,26 +167,42 @@ def _arrangement(
     layout = watch.layout(shape, queries)
     if _may_be_pieces(watch, followed, product, layout):
         pieces = _pieces(watch, product, queries)
-        rows = None if pieces is None else some_rows(pieces)
-        if pieces and rows is not None and isinstance(layout, Layout) and not origin.laid:
-            return layout, part_of(pieces, origin, rows)
-        if pieces is not None and not is_ordinary(pieces):
-            _record_pieces(watch, followed, product, pieces)
-            return None, None
+        if isinstance(pieces, Pieces):
+            rows = some_rows(pieces)
+            if rows is not None and isinstance(layout, Layout) and not origin.laid:
+                return layout, part_of(pieces, origin, rows)
+            if not is_ordinary(pieces):
+                _record_pieces(watch, followed, product, pieces)
+                return None, None
         if origin.laid:
             return None, None
-        if pieces is None and is_linear(
-            watch, queries, product.lead, _rows(product), product.source
-        ):
-            layout = LINEAR
-        if isinstance(layout, Layout):
-            # Cut weights meet several values: that these lack a dimension says nothing of heads.
-            values = None if followed.cut else product.values
-            layout = heads_or_why_not(layout, product.lead, values)
+        layout = _unlaid(watch, followed, product, layout, pieces)
     if isinstance(layout, str):
         watch.miss(origin.call, layout)
         return None, None
     return layout, None
+
+
+def _unlaid(
+    watch: Watch,
+    followed: Followed,
+    product: Matrices,
+    layout: Layout | str,
+    pieces: Pieces | Unlaid,
+) -> Layout | str:
+    """Return how to pick the example where nothing was cut, or why it is not told."""
+    linear = isinstance(pieces, Unlaid) and is_linear(
+        watch, _stream_with_batch(watch, product), product.lead, _rows(product), product.source
+    )
+    if linear:
+        layout = LINEAR
+    if isinstance(layout, Layout):
+        # Cut weights meet several values: that these lack a dimension says nothing of heads.
+        values = None if followed.cut else product.values
+        layout = heads_or_why_not(layout, product.lead, values)
+    if isinstance(layout, str) and isinstance(pieces, Unlaid):
+        return pieces.reason or layout
+    return layout
 
 
 def _may_be_pieces(
@@ -210,8 +227,8 @@ def _may_be_pieces(
     )
 
 
-def _pieces(watch: Watch, product: Matrices, queries: Stream | None) -> Pieces | None:
-    """Return where windows or blocks belong; None where that cannot be told."""
+def _pieces(watch: Watch, product: Matrices, queries: Stream | None) -> Pieces | Unlaid:
+    """Return where windows or blocks belong, or why that cannot be told."""
     return pieces_for(
         watch, queries, product.lead, _rows(product), Side(product.source, product.align)
     )

@@ -24,7 +24,7 @@ from attnreport.recording.registry import recorder
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, softmax_weights, to_host
-from attnreport.recording.windows import Side, is_ordinary, lay, lay_axis, pieces_for
+from attnreport.recording.windows import Side, Unlaid, is_ordinary, lay, lay_axis, pieces_for
 
 _CALL = "scaled_dot_product_attention"
 # The frames between a recorder and the function that called torch.
@@ -58,10 +58,13 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
     if isinstance(layout, str) or query.dim() > 4 or watch.may_be_tiles(query.shape):
         given = _Given(query, key, value, output, attn_mask, scale, is_causal)
-        if not dropout_p and _record_pieces(watch, name, given, queries):
+        unlaid = Unlaid() if dropout_p else _record_pieces(watch, name, given, queries)
+        if unlaid is None:
             return
         if isinstance(layout, Layout):
             layout = heads_or_why_not(layout, query.shape[:-2], value)
+        if isinstance(layout, str):
+            layout = unlaid.reason or layout
     if isinstance(layout, str):
         watch.miss(_CALL, layout)
         return
@@ -132,13 +135,15 @@ class _Given:
     causal: bool
 
 
-def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | None) -> bool:
-    """Lay windows or blocks on their sequence; tell whether that was possible."""
+def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | None) -> Unlaid | None:
+    """Lay windows or blocks on their sequence, or return why that was not possible."""
     query, lead = given.query, given.query.shape[:-2]
     rows, columns = Side(query, torch.clone), Side(given.key, torch.clone)
     pieces = pieces_for(watch, queries, lead, rows, columns)
-    if pieces is None or is_ordinary(pieces):
-        return False
+    if isinstance(pieces, Unlaid):
+        return pieces
+    if is_ordinary(pieces):
+        return Unlaid()
     found = Found(name, _CALL, NO_WEIGHTS, queries, queries, _dtype(query), None)
     with quietly(query):
         q, k = (each.expand(*lead, -1, -1).flatten(0, -3) for each in (query, given.key))
@@ -153,7 +158,7 @@ def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | Non
     watch.keep(found)
     if pieces.covering:
         watch.attended_in_windows(found, given.output, pieces)
-    return True
+    return None
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from attnreport.recording.streams import Stream, Tag
+from attnreport.recording.streams import Rank, Stream, Tag
 
 # The number of what is padding, or a constant that the model wrote.
 NOWHERE = -1
@@ -87,6 +87,20 @@ def is_constant(tag: Tag) -> bool:
 def beginning_of(tag: Tag) -> Tag:
     """Return what is known of the tensor that the way to this one begins at."""
     return tag if tag.step is None or tag.step.beginning is None else tag.step.beginning
+
+
+def main_parent(step: Step) -> Parent | None:
+    """Return the first thing that a tensor came from and that flows, or else is a parameter."""
+    known = [parent for parent in step.parents if not is_constant(parent.tag)]
+    return next(
+        (each for each in known if not is_learned(beginning_of(each.tag))),
+        known[0] if known else None,
+    )
+
+
+def is_learned(tag: Tag) -> bool:
+    """Tell whether a tensor is a parameter, or was made of parameters alone."""
+    return tag.stream is not None and tag.stream.rank is Rank.LEARNED
 
 
 def length_of(tag: Tag) -> int:

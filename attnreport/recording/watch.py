@@ -59,8 +59,6 @@ class Watch(TorchFunctionMode):
         laid: modules whose attention was laid on its sequence, in pieces.
         returned: what the call that is being recorded returned to the model.
         generation: the one that runs now.
-        unlaid: why the windows that were looked at last are not laid on their sequence, where
-            that is known better than by their shape.
     """
 
     def __init__(  # noqa: PLR0913 - what is kept has defaults
@@ -99,7 +97,6 @@ class Watch(TorchFunctionMode):
         self.outside = 0
         self.returned: Any = None
         self.generation: Generation | None = None
-        self.unlaid = ""
 
     def __torch_function__(
         self,
@@ -381,8 +378,7 @@ class Watch(TorchFunctionMode):
         if name is None:
             self.outside += 1
         else:
-            self.found.append(LedgerEntry(name, call, None, self.unlaid or reason))
-        self.unlaid = ""
+            self.found.append(LedgerEntry(name, call, None, reason))
 
     def _failed(self, function: Any, error: Exception) -> None:
         name = ""

@@ -12,7 +12,7 @@ import torch
 
 from attnreport.axis import Axis
 from attnreport.recording.found import Found
-from attnreport.recording.parts import Partial
+from attnreport.recording.parts import NO_POSITION, Partial, share_of_no_position
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
 from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
@@ -50,10 +50,21 @@ class Side:
         return each.reshape(-1, each.shape[-2])
 
 
+@dataclass(frozen=True)
+class Unlaid:
+    """Say that pieces are not laid on a sequence.
+
+    Attributes:
+        reason: why; empty where nothing is known but their shape.
+    """
+
+    reason: str = ""
+
+
 def pieces_for(
     watch: Watch, stream: Stream | None, lead: Sequence[int], rows: Side, columns: Side
-) -> Pieces | None:
-    """Return where pieces belong; None where that cannot be told, or is too much to show.
+) -> Pieces | Unlaid:
+    """Return where pieces belong, or that this cannot be told, or is too much to show.
 
     Windows and blocks are pieces of a sequence that was cut; tiles and frames make one together,
     which is reduced where it is more than may be kept.
@@ -65,53 +76,60 @@ def pieces_for(
         rows: where the queries come from.
         columns: the keys or the values.
     """
-    watch.unlaid = ""
     if stream is None:
-        return None
-    cut = _cut_from(watch, stream, lead, rows, columns)
-    if cut is not None and not is_ordinary(cut):
+        return Unlaid()
+    # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
+    known = list(roots(watch.streams, columns.tensor, stream.batch or 1))
+    cut = _cut_from(watch, known, lead, (rows, columns), pooled=False)
+    if isinstance(cut, Pieces) and not is_ordinary(cut):
         return cut
-    sides = ((each.tensor, each.arrange) for each in (rows, columns))
-    tiles = tiles_for(watch, lead, *sides)
-    return cut if tiles is None else tiles
-
-
-def _can_be_shown(watch: Watch, pieces: Pieces) -> bool:
-    return _fits(watch, pieces.length, pieces.heads)
-
-
-def _fits(watch: Watch, length: int, heads: int = 1) -> bool:
-    """Tell whether so many positions can be one matrix; where not, the ledger is to say so."""
-    if length**2 * heads <= _MOST:
-        return True
-    watch.unlaid = (
-        f"its windows are pieces of {length:,} positions, which are too many for one matrix"
-    )
-    return False
+    tiles = tiles_for(watch, lead, *((each.tensor, each.arrange) for each in (rows, columns)))
+    if tiles is not None or isinstance(cut, Pieces):
+        return tiles or cut
+    pooled = _cut_from(watch, known, lead, (rows, columns), pooled=True)
+    return cut if cut.reason and isinstance(pooled, Unlaid) else pooled
 
 
 def _cut_from(
-    watch: Watch, stream: Stream, lead: Sequence[int], rows: Side, columns: Side
-) -> Pieces | None:
-    """Return the pieces of a sequence that they were cut from, if there is one."""
-    # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
-    for root in roots(watch.streams, columns.tensor, stream.batch or 1):
-        if not _fits(watch, root.length):
+    watch: Watch,
+    known: Sequence[Root],
+    lead: Sequence[int],
+    sides: tuple[Side, Side],
+    *,
+    pooled: bool,
+) -> Pieces | Unlaid:
+    """Return the pieces of the first sequence that they were cut from, if there is one."""
+    unlaid = Unlaid()
+    for root in known:
+        pieces = _pieces_of(watch, root, lead, sides, pooled=pooled)
+        if pieces is None:
             continue
-        # One root for both: of two sequences of one length nothing would tell which is which.
-        for pooled in (False, True):
-            answering = columns.numbers(watch, root, lead, pooled=pooled)
-            asking = None if answering is None else rows.numbers(watch, root, lead, pooled=pooled)
-            if answering is None or asking is None:
-                continue
-            pieces = arranged(asking, answering, root, watch.example)
-            if pieces is None or (pooled and not pieces.cut):
-                # Of a single piece all keys answer every query: nothing has to be put back.
-                continue
-            pieces = pieces.counted() if pooled else pieces
-            if _can_be_shown(watch, pieces):
-                return pieces
-    return None
+        if pieces.length**2 * pieces.heads <= _MOST:
+            return pieces
+        unlaid = Unlaid(
+            f"its windows are pieces of {pieces.length:,} positions, which are too many for one "
+            "matrix"
+        )
+    return unlaid
+
+
+def _pieces_of(
+    watch: Watch, root: Root, lead: Sequence[int], sides: tuple[Side, Side], *, pooled: bool
+) -> Pieces | None:
+    """Return the pieces of one sequence, where both sides are of it.
+
+    Of two sequences of one length nothing would tell which is which.
+    """
+    rows, columns = sides
+    answering = columns.numbers(watch, root, lead, pooled=pooled)
+    asking = None if answering is None else rows.numbers(watch, root, lead, pooled=pooled)
+    if answering is None or asking is None:
+        return None
+    pieces = arranged(asking, answering, root, watch.example)
+    # Of a single piece all keys answer every query: nothing has to be put back.
+    if pieces is None or (pooled and not pieces.cut):
+        return None
+    return pieces.counted() if pooled else pieces
 
 
 def is_ordinary(pieces: Pieces) -> bool:
@@ -157,6 +175,9 @@ def lay(
         found.partial = part_of(pieces, origin)
     else:
         found.reasons.append("each query is pooled from several positions")
+        found.sink = share_of_no_position(found.weights)
+        if found.sink is not None:
+            found.reasons.append(NO_POSITION)
 
 
 def part_of(pieces: Pieces, origin: object, rows: torch.Tensor | None = None) -> Partial:

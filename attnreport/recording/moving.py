@@ -1,0 +1,70 @@
+"""One call of a torch function, as the rules that say what it did to positions see it.
+
+What the rules are is the business of moves.py and multiplying.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from attnreport.recording.steps import (
+    LONGEST,
+    Crossing,
+    Move,
+    Parent,
+    Step,
+    beginning_of,
+    is_constant,
+    is_learned,
+    length_of,
+)
+from attnreport.recording.streams import Streams
+
+
+@dataclass(slots=True, eq=False)
+class Moving:
+    """Hold one call of a torch function, and keep how its results came from its arguments."""
+
+    streams: Streams
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+
+    def keep(  # noqa: PLR0913 - what is special of a step has a name
+        self,
+        tensor: Any,
+        parents: Sequence[Parent | None],
+        move: Move,
+        *,
+        bare: bool = False,
+        pools: bool = False,
+        crossing: Crossing | None = None,
+    ) -> None:
+        """Keep the step to one result, if all it came from is known."""
+        # Most tensors come here: no generator is made.
+        tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
+        if tag is None:
+            return
+        longest, way = 0, None
+        for parent in parents:
+            if parent is None or parent.tag is tag:
+                return
+            longest = max(longest, length_of(parent.tag))
+            if (way is None or is_learned(way)) and not is_constant(parent.tag):
+                way = beginning_of(parent.tag)
+        if longest < LONGEST:
+            known: tuple[Any, ...] = tuple(parents)
+            shape = tuple(tensor.shape)
+            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crossing)
+
+    def parent(self, tensor: torch.Tensor) -> Parent | None:
+        """Return what is known of an argument as something that a result came from."""
+        tag = self.streams.tag(tensor)
+        if tag is None:
+            return None
+        return Parent(tag, tuple(tensor.shape), not tensor.is_floating_point())

@@ -1,0 +1,83 @@
+"""What products do to positions: rows of the first operand stay rows.
+
+Which sequences two operands belong to, where neither is a parameter, is kept as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from attnreport.recording.moving import Moving
+from attnreport.recording.steps import Crossing, agreed
+from attnreport.recording.streams import Rank
+
+
+def mixed(call: Moving) -> None:
+    """Rows of the first matrix stay rows of the product."""
+    left = next((x for x in call.args if isinstance(x, torch.Tensor)), None)
+    after = tuple(call.output.shape)
+    if left is None or left.dim() < 2 or len(after) < 2:
+        return
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        return agreed(numbers[0], -1).expand(after)
+
+    rest = [x for x in call.args if isinstance(x, torch.Tensor) and x is not left]
+    sides = (-2, -1) if len(rest) == 1 else None
+    crossing = _crossing(call, left, rest[0] if rest else left, sides)
+    call.keep(call.output, [call.parent(left)], move, crossing=crossing)
+
+
+def _crossing(
+    call: Moving, left: torch.Tensor, right: torch.Tensor, sides: tuple[int, int] | None
+) -> Crossing | None:
+    """Return whose positions a product has; None where it is a projection, by parameters."""
+    first, second = call.streams.tag(left), call.streams.tag(right)
+    if second is not None and second.stream is not None and second.stream.rank is Rank.LEARNED:
+        return None
+    # Weights times values: of these two only one has positions in the result.
+    if sides is None or first is None or second is None or first.weights or second.weights:
+        return Crossing(None, None)
+    return Crossing(first.stream, second.stream, *sides)
+
+
+def contracted(call: Moving) -> None:
+    """The same of an einsum: what the first operand sums over must agree."""
+    equation, *operands = call.args
+    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
+        operands = list(operands[0])
+    if len(operands) != 2 or not isinstance(equation, str) or "->" not in equation:
+        return
+    after, spelled = tuple(call.output.shape), equation.replace(" ", "")
+    inputs, _, result = spelled.partition("->")
+    left, result = _spell(inputs.split(",")[0], operands[0].dim()), _spell(result, len(after))
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        kept = numbers[0]
+        for place in (place for place, letter in enumerate(left) if letter not in result):
+            kept = agreed(kept, place)
+        present = [left.index(letter) for letter in result if letter in left]
+        gone = [place for place, letter in enumerate(left) if letter not in result]
+        kept = kept.permute(*present, *gone).flatten(len(present))[..., 0]
+        for place, letter in enumerate(result):
+            if letter not in left:
+                kept = kept.unsqueeze(place)
+        return kept.expand(after)
+
+    right = _spell(inputs.split(",")[-1], operands[1].dim())
+    rows, columns = (
+        [place for place, letter in enumerate(result) if letter in one and letter not in other]
+        for one, other in ((left, right), (right, left))
+    )
+    # Of several dimensions none is the one of the positions.
+    each = (rows[0], columns[0]) if len(rows) == len(columns) == 1 else None
+    crossing = _crossing(call, operands[0], operands[1], each)
+    call.keep(call.output, [call.parent(operands[0])], move, crossing=crossing)
+
+
+def _spell(text: str, dimensions: int) -> str:
+    """Return subscripts with letters for the ellipsis, the same ones from the right."""
+    missing = dimensions - len(text.replace("...", ""))
+    return text.replace("...", "ABCDEFGHIJ"[10 - missing :] if missing else "")

@@ -19,15 +19,18 @@ HEAD_COLOURS = {
     # The same hues, lighter, for a ground that would swallow the first of them.
     "dark": ("#5cb8f2", "#ff9a4d", "#3ed1a3", "#eba6cb", "#a5d8f7", "#f5c563"),
 }
+# How strong names are beside the chosen one.
+_FADED = 0.45
 
 
 def arrows_view() -> alt.LayerChart:
     """Return the arrow graph that the page feeds.
 
     Its height unit is one position. Named data: ``edges`` (edge, step, x, y, size, strength,
-    colour; the steps of one edge make one line), ``queries`` and ``keys`` (x, y, text, strength).
-    Parameters: ``rows``, ``ink``, ``nameLimit`` (pixels), ``queryAlign`` and ``queryOffset``, which
-    put the names of queries into the middle where one column stands for both sides.
+    colour; the steps of one edge make one line), ``queries`` and ``keys`` (x, y, text, place).
+    Parameters: ``rows``, ``ink``, ``nameLimit`` (pixels), ``chosenQuery`` and ``chosenKey``, the
+    place whose name stands out, or -1, ``queryAlign`` and ``queryOffset``, which put the names of
+    queries into the middle where one column stands for both sides.
     """
     lines = (
         alt.Chart(alt.NamedData(name="edges"))
@@ -44,20 +47,26 @@ def arrows_view() -> alt.LayerChart:
     )
     return layered(
         lines,
-        _names("queries", alt.ExprRef("queryAlign"), alt.ExprRef("queryOffset")),
-        _names("keys", "left", 8),
+        _names("queries", "chosenQuery", alt.ExprRef("queryAlign"), alt.ExprRef("queryOffset")),
+        _names("keys", "chosenKey", "left", 8),
         size=(400, 400),
         parameters=[
             alt.param(name="rows", value=1),
             alt.param(name="ink", value=ink("light")),
             alt.param(name="nameLimit", value=130),
+            alt.param(name="chosenQuery", value=-1),
+            alt.param(name="chosenKey", value=-1),
             alt.param(name="queryAlign", value="right"),
             alt.param(name="queryOffset", value=-8),
         ],
     )
 
 
-def _names(data: str, align: Literal["left"] | alt.ExprRef, offset: int | alt.ExprRef) -> alt.Chart:
+def _names(
+    data: str, chosen: str, align: Literal["left"] | alt.ExprRef, offset: int | alt.ExprRef
+) -> alt.Chart:
+    # By a parameter: new data would make every name anew whenever one is pointed at.
+    strength = f"{chosen} < 0 || datum.place == {chosen} ? 1 : {_FADED}"
     names: alt.Chart = (
         alt.Chart(alt.NamedData(name=data))
         .mark_text(
@@ -67,14 +76,10 @@ def _names(data: str, align: Literal["left"] | alt.ExprRef, offset: int | alt.Ex
             fontSize=12,
             limit=alt.ExprRef("nameLimit"),
             color=alt.ExprRef("ink"),
+            opacity=alt.ExprRef(strength),
             aria=False,
         )
-        .encode(
-            x=_across("x"),
-            y=_down("y"),
-            text="text:N",
-            opacity=alt.Opacity("strength:Q", scale=None),
-        )
+        .encode(x=_across("x"), y=_down("y"), text="text:N")
     )
     return names
 

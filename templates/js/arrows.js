@@ -59,7 +59,9 @@ export class Arrows {
       .signal("queryAlign", this.curved ? "center" : "right")
       .signal("queryOffset", this.curved ? 0 : -8)
       .width(width)
-      .height(this.layout.rows * ROW_PIXELS);
+      .height(this.layout.rows * ROW_PIXELS)
+      .data("queries", names(scene.axes.queries, this.layout.names.queries, this.layout.queriesAcross, this.layout.rows))
+      .data("keys", names(scene.axes.keys, this.layout.names.keys, 1, this.layout.rows));
     this.feed(scene.state.query, scene.state.key);
     await this.view.resize().runAsync();
   }
@@ -76,16 +78,13 @@ export class Arrows {
     const { scene, layout } = this;
     const row = query === null ? -1 : scene.queries.indices.indexOf(query);
     const column = key === null ? -1 : scene.keys.indices.indexOf(key);
-    const wanted = (/** @type {number} */ r, /** @type {number} */ c) =>
-      (row < 0 || r === row) && (column < 0 || c === column);
-    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, leastOf(scene), wanted);
-    const [queries, keys] = [layout.names.queries, layout.names.keys];
-    const { labels } = scene.axes.queries;
-    const either = this.curved ? (query ?? key) : query;
+    const { edges, share } = strongestEdges(scene.parts, scene.state.edges, leastOf(scene), { row, column });
+    const among = (/** @type {number[]} */ places, /** @type {number | null} */ chosen) =>
+      chosen !== null && places.includes(chosen) ? chosen : -1;
     this.view
       .data("edges", edges.flatMap((edge, index) => this.line(edge, index)))
-      .data("queries", names(queries, labels, layout.queriesAcross, layout.rows, either))
-      .data("keys", names(keys, scene.axes.keys.labels, 1, layout.rows, key));
+      .signal("chosenQuery", among(layout.names.queries, this.curved ? (query ?? key) : query))
+      .signal("chosenKey", among(layout.names.keys, key));
     element("arrows-words").textContent = words(scene, edges, share, row >= 0 || column >= 0);
     filled(element("arrows-legend"), this.legend(scene));
   }
@@ -148,16 +147,10 @@ export class Arrows {
   }
 }
 
-/** @param {number[]} places @param {string[]} labels @param {number} x @param {number} rows
- * @param {number | null} chosen */
-function names(places, labels, x, rows, chosen) {
-  const known = chosen !== null && places.includes(chosen);
-  return places.map((place, index) => ({
-    x,
-    y: ((index + 0.5) * rows) / places.length,
-    text: labels[place],
-    strength: !known || chosen === place ? 1 : 0.45,
-  }));
+/** @param {import("./weights.js").Axis} axis @param {number[]} places @param {number} x
+ * @param {number} rows */
+function names({ labels }, places, x, rows) {
+  return places.map((place, index) => ({ x, y: ((index + 0.5) * rows) / places.length, text: labels[place], place }));
 }
 
 /** The smallest weight that may become a line. @param {Scene} scene */

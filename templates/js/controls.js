@@ -30,9 +30,9 @@ export function showControls(report, scene) {
   /** @type {HTMLInputElement} */ (element("least")).value = String(state.least);
   element("least-words").textContent = ((state.least / 100) ** 2 * scene.extent.top).toFixed(4);
   element("combine-label").hidden = state.heads.length === 1;
-  element("shown-title").textContent = scene.title;
+  element("shown-title").textContent = apart(state) ? scene.title.replace(/(mean|max) of /, "") : scene.title;
   element("shown-pair").textContent = scene.pair;
-  element("links-caption").textContent = scene.title;
+  element("links-caption").textContent = scene.title.charAt(0).toLowerCase() + scene.title.slice(1);
   element("queries-name").textContent = scene.queryName;
   element("keys-name").textContent = scene.keyName;
   element("scale-words").textContent = scaleWords(state.scale, state.range, scene.extent, scene.map ? "value" : "weight");
@@ -48,6 +48,11 @@ export function showControls(report, scene) {
     const chosen = /** @type {HTMLElement} */ (tab).dataset.view === state.view;
     tab.setAttribute("aria-pressed", String(chosen));
   }
+}
+
+/** Whether each of several heads is drawn by itself. @param {import("./state.js").State} state */
+function apart({ view, mode, heads }) {
+  return heads.length > 1 && (view === "arrows" || (view === "overlay" && mode === "heads"));
 }
 
 /** Say which part of a zoomed picture is shown. @param {Scene} scene */

@@ -78,6 +78,15 @@ def test_print_has_no_controls_and_nothing_is_cut(browser, page_of):
     assert len(pdf) > 20_000
 
 
+def test_the_shown_head_is_printed_first_whatever_stood_beside_it(browser, page_of):
+    page = page_of(small_run(), viewport={"width": 900, "height": 900})
+    # As on a wide screen, which Firefox prints without telling the page of the paper's width.
+    page.evaluate("document.querySelector('.desk').prepend(document.querySelector('#heads'))")
+    browser.emulate_media(page, media="print")
+    heads, shown = (page.locator(one).bounding_box() for one in ("#heads", "#stage"))
+    assert shown["y"] < heads["y"]
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_how_to_read_the_picture_is_printed_and_then_as_it_was(opened, page_of):
     page = page_of(small_run())

@@ -72,10 +72,19 @@ def test_pointing_at_a_name_leaves_only_its_lines(graph, page_of):
     run = small_run(queries=6)
     page = page_of(run, fragment=f"#view=arrows&graph={graph}&edges=1000")
     assert len(lines(page)) == 36
-    name = page.locator("#arrows-live text", has_text="t3").first.bounding_box()
+    names = page.locator("#arrows-live text")
+    names.evaluate_all("all => all.forEach(one => { one.known = true; })")
+    name = names.filter(has_text="t3").first.bounding_box()
     page.mouse.move(name["x"] + name["width"] / 2, name["y"] + name["height"] / 2)
     expect(page.locator("#arrows-words")).to_contain_text("the weight of the chosen name")
     assert len(lines(page)) == 6
+    strong = names.evaluate_all(
+        "all => all.filter(one => Number(one.getAttribute('opacity') ?? 1) === 1)"
+        ".map(one => one.textContent)"
+    )
+    assert strong == ["t3", *(() if graph == "arcs" else run.attentions[0].keys.labels)]
+    # Names that were made anew would cost more than the lines.
+    assert names.evaluate_all("all => all.every(one => one.known)")
     page.mouse.move(1, 1)
     expect(page.locator("#arrows-words")).to_contain_text("of all weight")
     assert len(lines(page)) == 36
@@ -84,6 +93,8 @@ def test_pointing_at_a_name_leaves_only_its_lines(graph, page_of):
 def test_heads_have_colours_that_the_legend_tells(page_of):
     run = small_run(heads=3)
     page = page_of(run, fragment="#view=arrows&head=0,1,2&edges=1000")
+    assert page.inner_text("#shown-title") == "Layer 0, heads 0, 1, 2"  # each by itself, no mean
+    assert page.inner_text("#links-caption") == "layer 0, mean of heads 0, 1, 2"
     swatch = "all => all.map(one => getComputedStyle(one).backgroundColor)"
     told = page.locator("#arrows-legend .swatch").evaluate_all(swatch)
     assert page.inner_text("#arrows-legend").split() == ["head", "0", "head", "1", "head", "2"]

@@ -68,6 +68,7 @@ def colourbar_view() -> alt.LayerChart:
                     # The marks of a map may be longer words than those of weights.
                     labelOverlap="greedy",
                     labelSeparation=6,  # 0 and 0.005 side by side read as one number
+                    labelFlush=False,  # pushed inwards, the last would give way to its neighbour
                 ),
             ),
             x2="x1:Q",

@@ -43,9 +43,10 @@ export function marksOf(scale, extent = WEIGHT) {
     place: placeOf(scale, share * extent.top, extent),
     label: `${scale === "log" && share === LOG_FLOOR ? "≤ " : ""}${short(share * extent.top)}`,
   }));
-  if (!extent.signed) return above;
-  // Twice as many have half the room: of each side every other one, from its end.
-  const some = above.filter((_, at) => at && (above.length - at) % 2);
+  // Longer numbers, or twice as many, have half the room: every other one, from its end.
+  const half = above.filter((_, at) => (above.length - at) % 2);
+  if (!extent.signed) return above[above.length - 1].label.length > 4 ? half : above;
+  const some = half.filter(({ place }) => place > 0.5);
   const below = some.map(({ place, label }) => ({ place: 1 - place, label: `−${label}` }));
   return [...below.reverse(), { place: 0.5, label: "0" }, ...some];
 }

@@ -145,6 +145,9 @@ export const PICTURE_CASES = {
   "the colour bar of one map has its weights": () => {
     const labels = marksOf("linear", { top: 0.2, signed: false }).map(({ label }) => label);
     alike(labels, ["0", "0.05", "0.1", "0.15", "0.2"]);
+    // Long numbers have room for fewer, and the last is always one of them.
+    const long = marksOf("sqrt", { top: 0.0984, signed: false }).map(({ label }) => label);
+    alike(long, ["0", "0.00492", "0.0295", "0.0984"]);
   },
   "a table of places": () => {
     const rows = [{ label: "=cls", values: [null, 0.25] }, { label: "a,b", values: [1.5, 0] }];

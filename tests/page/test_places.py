@@ -183,9 +183,13 @@ def test_page_inside_a_frame_that_forbids_scripts_is_whole(page_of):
     assert frame.locator("#heatmap-still svg").first.is_visible()
 
 
-@pytest.mark.parametrize("width", [1440, 1280, 900])
-def test_no_option_stands_alone_in_a_row(width, page_of):
-    page = page_of(small_run(), viewport={"width": width, "height": 900})
+@pytest.mark.parametrize(
+    ("view", "width"),
+    [("heatmap", 1440), ("heatmap", 1280), ("heatmap", 900), ("picture", 1440), ("arcs", 1440)],
+)
+def test_no_option_stands_alone_in_a_row(view, width, page_of):
+    viewport = {"width": width, "height": 900}
+    page = page_of(every_run(), fragment=FRAGMENTS[view], viewport=viewport)
     tops = page.locator("#options label:visible").evaluate_all(
         "all => all.map(one => Math.round(one.getBoundingClientRect().top / 10))"
     )

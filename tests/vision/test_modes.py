@@ -145,6 +145,15 @@ def test_the_colour_bar_has_the_weights_of_the_map(page_of):
     expect(page.locator("#overlay-bar svg text").last).to_have_text("1")
 
 
+def test_the_colour_bar_always_tells_its_end(page_of):
+    run = planted_run(grid_axis(80, 80, 4, 4), {0: 1 + 5}, share=0.0977)
+    page = page_of(run, fragment="#view=overlay&query=0")
+    seen = page.locator("#overlay-bar svg text").evaluate_all(
+        "all => all.filter(one => one.getAttribute('opacity') !== '0').map(one => one.textContent)"
+    )
+    assert seen == ["0", "0.00488", "0.0293", "0.0977"]
+
+
 def test_the_address_brings_the_view_back(page_of):
     axis = grid_axis(120, 80, 6, 4)
     address = "#view=overlay&query=0&look=from&mode=beside&patches=smooth&full=fixed&opacity=55"

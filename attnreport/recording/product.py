@@ -88,14 +88,20 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         return
     if origin.unwanted:
         return
-    name = watch.wanted(origin.call, part=True)
+    layout = _layout(watch, product)
+    # Only what may be a piece may be a part of an attention, and not one of its own.
+    part = _may_be_pieces(watch, followed, product, layout)
+    whole = isinstance(layout, Layout) and len(product.lead) <= 2 and not followed.cut
+    name = watch.wanted(origin.call, part=part, sure=whole)
     # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
     if name is None:
         origin.unwanted = True
         return
-    layout, partial = _arrangement(watch, followed, product)
-    if layout is not None:
+    partial = None
+    if part:
+        layout, partial = _arrangement(watch, followed, product, layout)
+    if isinstance(layout, Layout):
         _record_whole(watch, followed, product, layout, name, partial)
 
 
@@ -158,28 +164,31 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         _await_gradient(watch, found, product, layout)
 
 
-def _arrangement(
-    watch: Watch, followed: Followed, product: Matrices
-) -> tuple[Layout | None, Partial | None]:
-    """Return how to pick the example, and which rows these are; no layout where all is done."""
-    origin, queries = followed.origin, _stream_with_batch(watch, product)
+def _layout(watch: Watch, product: Matrices) -> Layout | str:
+    """Return how to pick the example, as far as shapes tell."""
     shape = (*product.output.shape[:-1], product.weights.shape[-1])
-    layout = watch.layout(shape, queries)
-    if _may_be_pieces(watch, followed, product, layout):
-        pieces = _pieces(watch, product, queries)
-        if isinstance(pieces, Pieces):
-            rows = some_rows(pieces)
-            if rows is not None and isinstance(layout, Layout) and not origin.laid:
-                return layout, part_of(pieces, origin, rows)
-            if not is_ordinary(pieces):
-                _record_pieces(watch, followed, product, pieces)
-                return None, None
-        if origin.laid:
-            return None, None
-        layout = _unlaid(watch, followed, product, layout, pieces)
+    return watch.layout(shape, _stream_with_batch(watch, product))
+
+
+def _arrangement(
+    watch: Watch, followed: Followed, product: Matrices, layout: Layout | str
+) -> tuple[Layout | str, Partial | None]:
+    """Return how to pick the example, and which rows these are; no layout where all is done."""
+    origin = followed.origin
+    pieces = _pieces(watch, product, _stream_with_batch(watch, product))
+    if isinstance(pieces, Pieces):
+        rows = some_rows(pieces)
+        if rows is not None and isinstance(layout, Layout) and not origin.laid:
+            return layout, part_of(pieces, origin, rows)
+        if not is_ordinary(pieces):
+            _record_pieces(watch, followed, product, pieces)
+            return "", None
+    if origin.laid:
+        return "", None
+    layout = _unlaid(watch, followed, product, layout, pieces)
     if isinstance(layout, str):
         watch.miss(origin.call, layout)
-        return None, None
+        return "", None
     return layout, None
 
 

@@ -52,10 +52,10 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     queries = watch.streams.of(query)
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
-    name = watch.wanted(_CALL)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
+    name = watch.wanted(_CALL, sure=isinstance(layout, Layout) and query.dim() <= 4)
     if name is None:
         return
-    layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
     if isinstance(layout, str) or query.dim() > 4 or watch.may_be_tiles(query.shape):
         given = _Given(query, key, value, output, attn_mask, scale, is_causal)
         unlaid = Unlaid() if dropout_p else _record_pieces(watch, name, given, queries)

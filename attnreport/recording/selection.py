@@ -6,8 +6,9 @@ Knows paths and numbers; no tensors.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from attnreport.errors import InvalidInput
 from attnreport.recording.naming import Position
@@ -71,11 +72,36 @@ class Selection:
         return [place for place, row in enumerate(rows) if row in self.queries]
 
 
+UNSURE = (
+    "it counts as one attention, which it may not be where everything is captured: the numbers "
+    "after it may be others there"
+)
+
+
 @dataclass(frozen=True)
 class Skipped(LedgerEntry):
     """Say of one attention that it was not selected: it has its number all the same."""
 
     reason: str = "it was not selected"
+
+    def unsure(self) -> Skipped:
+        """Return it where it may be several attentions, or none that can be read."""
+        return replace(self, reason=f"it was not selected; {UNSURE}")
+
+
+def skip(seen: list[Any], entry: Skipped, *, new: bool, sure: bool) -> None:
+    """Write down what was not selected, and that it may be counted otherwise in a whole run.
+
+    Args:
+        seen: what was seen so far; the last of it is the same entry where it is not ``new``.
+        entry: the module and what it computes with.
+        new: whether it is an attention of its own.
+        sure: whether it certainly is one.
+    """
+    if new:
+        seen.append(entry)
+    if not sure and isinstance(seen[-1], Skipped):
+        seen[-1] = entry.unsure()
 
 
 class Turns:
@@ -90,6 +116,8 @@ class Turns:
         self._last: tuple[object, ...] = ()
         self._line: tuple[int, ...] = ()
         self._of_generation: dict[tuple[object, str], int] = {}
+        # Whether the last one was computed by several calls, which may be several attentions.
+        self.merged = False
 
     def number(self, name: str, generation: object, at: Position | None) -> tuple[int, bool]:
         """Return the number of the attention that a module computes now, and whether it is new.
@@ -104,13 +132,23 @@ class Turns:
             return known, False
         call = (name,) if at is None else (name, at[0])
         if at is not None and call == self._last and at[1] > self._line:
-            self._line = at[1]
+            self._line, self.merged = at[1], True
             return self._count - 1, False
-        self._last, self._line = call, () if at is None else at[1]
+        self._last, self._line, self.merged = call, () if at is None else at[1], False
         if generation is not None:
             self._of_generation[generation, name] = self._count
         self._count += 1
         return self._count - 1, True
+
+    def doubts(self, generation: object) -> list[str]:
+        """Return what is to be said of the numbers after the last one."""
+        return [UNSURE] if self.merged and generation is None else []
+
+    def take_back(self, generation: object) -> None:
+        """Count the last one no longer: it gave nothing, and has no number in any run."""
+        if self._count and not self.merged and generation is None:
+            self._count -= 1
+            self._last, self.merged = (), True
 
 
 def _check(name: str, values: Sequence[object] | None, kinds: tuple[type, ...]) -> None:

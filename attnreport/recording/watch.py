@@ -37,7 +37,7 @@ from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import Recorder, name_of, recorder_of
-from attnreport.recording.selection import Selection, Skipped, Turns
+from attnreport.recording.selection import Selection, Skipped, Turns, skip
 from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
 
@@ -206,7 +206,12 @@ class Watch(TorchFunctionMode):
             hook.remove()
 
     def wanted(
-        self, call: str, owner: torch.Tensor | None = None, *, part: bool = False
+        self,
+        call: str,
+        owner: torch.Tensor | None = None,
+        *,
+        part: bool = False,
+        sure: bool = True,
     ) -> str | None:
         """Return the path of the module that attends now, or None where it is not to be read.
 
@@ -214,6 +219,7 @@ class Watch(TorchFunctionMode):
             call: what it computes with, for the ledger.
             owner: a parameter of that module, where the call itself runs in the one around it.
             part: whether the module may compute one attention by several such calls.
+            sure: whether it can be read for certain.
         """
         name = self.names.current()
         if name is None:
@@ -230,8 +236,8 @@ class Watch(TorchFunctionMode):
         number, new = self._turns.number(name, self.generation, at)
         if self.selection.wants(name, number):
             return name
-        if new:
-            self.found.append(Skipped(name, call))
+        sure = sure and (new or self.generation is not None)
+        skip(self.found, Skipped(name, call), new=new, sure=sure)
         return None
 
     @contextlib.contextmanager
@@ -311,6 +317,7 @@ class Watch(TorchFunctionMode):
     def keep(self, found: Found) -> None:
         """Take what a recorder found, or the heads of it that are selected."""
         found.generation = self.generation
+        found.reasons += self._turns.doubts(self.generation)
         if self.generation is not None:
             found.step = self.generation.step(found.name)
         count = found.shape[0] // found.copies
@@ -379,6 +386,7 @@ class Watch(TorchFunctionMode):
             self.outside += 1
         else:
             self.found.append(LedgerEntry(name, call, None, reason))
+            self._turns.take_back(self.generation)
 
     def _failed(self, function: Any, error: Exception) -> None:
         name = ""

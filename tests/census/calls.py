@@ -18,7 +18,7 @@ LENGTH = 10
 # Patches of a picture where a model takes these instead of the picture: time, rows, columns.
 GRID = (1, 4, 4)
 # So many combinations of forms are tried of one set of arguments.
-_MOST = 16
+_MOST = 24
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -108,6 +108,11 @@ def _codes(more: int) -> Callable[[Any], torch.Tensor]:
         return torch.stack([_ids(model, LENGTH)] * (tracks + more), dim=-1)
 
     return make
+
+
+def _code_rows(model: Any) -> torch.Tensor:
+    """Return ids of several tracks, ``(track, position)``."""
+    return _codes(0)(model)[0].T.contiguous()
 
 
 def _picture(model: Any) -> torch.Tensor:
@@ -202,6 +207,7 @@ def _grid(_: Any) -> torch.Tensor:
 
 def _first(config: Any, name: str, default: Any) -> Any:
     parts = ("vision_config", "audio_config", "encoder_config", "text_config")
+    parts = (*parts, "semantic_model_config")
     for each in (config, *(getattr(config, part, None) for part in parts)):
         value = getattr(each, name, None)
         if value is not None:
@@ -214,6 +220,7 @@ def _ones(length: int) -> Callable[[Any], torch.Tensor]:
 
 
 _BINS = (
+    "feature_projection_input_dim",
     "input_dim",
     "input_size",
     "num_mel_bins",
@@ -225,11 +232,19 @@ _BINS = (
 )
 # In which forms each argument may be given, the likeliest first.
 FORMS: dict[str, list[Callable[[Any], Any]]] = {
-    "input_ids": [lambda model: _ids(model, LENGTH), _codes(1), _codes(0)],
+    "input_ids": [lambda model: _ids(model, LENGTH), _codes(1), _codes(0), _code_rows],
     "qformer_input_ids": [lambda model: _ids(model, LENGTH)],
     "task_inputs": [lambda model: _ids(model, 77)],
     "decoder_input_ids": [lambda model: _ids(model, LENGTH - 3), _codes(0)],
-    "pixel_values": [_picture, _larger_picture, _video, _two_pictures, _patches],
+    "pixel_values": [
+        _picture,
+        _larger_picture,
+        _video,
+        _two_pictures,
+        _patches,
+        lambda model: _patches(model)[None],
+    ],
+    "image_embeds_position_mask": [lambda _: torch.arange(LENGTH)[None] < 5],
     "hidden_states": [_patches, _of_width("hidden_size")],
     "grid_thw": [_grid],
     "image_grid_thw": [_grid],
@@ -247,7 +262,12 @@ FORMS: dict[str, list[Callable[[Any], Any]]] = {
         lambda model: _waves(model)[:, None],
         lambda _: torch.randn(1, 3840),
         _features(None, bins_first=False),
+        _of_width("hidden_size"),
     ],
+    "decoder_input_values": [_of_width("hidden_size", LENGTH - 3)],
+    "latents": [_of_width("hidden_size"), lambda model: _of_width("hidden_size")(model).mT],
+    "past_values_padding": [lambda model: torch.zeros_like(_series(model))],
+    "freq": [lambda _: torch.zeros(1, 1, dtype=torch.long)],
     "input_features": [
         _features(None, bins_first=True),
         _features(128, bins_first=False),
@@ -305,5 +325,7 @@ _MORE = (
     ("states", "actions", "rewards", "returns_to_go", "timesteps"),
     ("future_values", "future_time_features"),
     ("decoder_input_ids", "input_values"),
+    ("decoder_input_values",),
+    ("image_embeds_position_mask", "pixel_values"),
     tuple(FORMS),
 )

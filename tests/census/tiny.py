@@ -106,6 +106,10 @@ OTHERS = {
     "mamba_n_groups": 1,
     "attention_types": [[["global", "local"], 1]],
     "upsample_groups": 32,
+    "latent_query_num": 5,
+    "num_kv_shared_layers": 0,
+    "default_language": "en_XX",
+    "fpn_hidden_size": 32,
     "vocabulary_map": {"<image>": 98},
     "num_queries": 5,
     "vocab_size_per_layer_input": 99,
@@ -123,6 +127,18 @@ SIZES: dict[str, Any] = LAYERS | WIDTHS | HEADS | OTHERS | SERIES
 # Fields that some configurations work out by themselves, or refuse.
 DERIVED = {"head_dim", "d_kv", "max_position_embeddings", "expand", "n_groups"}
 DERIVED |= {"mamba_n_heads", "mamba_d_head", "mamba_n_groups", "text_hidden_size"}
+
+
+def _kinds(default: Any, name: str) -> list[str] | None:
+    """Return layers of every kind that there is by default, attention among them."""
+    kinds = list(dict.fromkeys(getattr(default, name, None) or ["full_attention"]))
+    linear = [kind for kind in kinds if "linear" in kind]
+    attending = [kind for kind in kinds if "attention" in kind or kind == "hybrid"]
+    attending = [kind for kind in attending if kind not in linear] or ["full_attention"]
+    # Where there are more kinds than layers the last of either sort is there.
+    return [kinds[0], attending[-1]]
+
+
 # Some models need widths that fit each other: the next variant is tried where one fails.
 VARIANTS: tuple[dict[str, Any], ...] = (
     SIZES,
@@ -137,6 +153,10 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     LAYERS | VOCABULARY,
     VOCABULARY,
     {},
+    SIZES | dict.fromkeys(("layer_types", "layers_block_type"), _kinds),
+    {name: value for name, value in SIZES.items() if name not in DERIVED}
+    | {"num_key_value_heads": 4},
+    SIZES | {"patch_size": 16},
 )
 # How many blocks each stage has.
 _STAGES = {"depths", "layers", "num_encoder_blocks", "blocks_per_stage", "block_sizes"}
@@ -172,15 +192,18 @@ def _shrunk(kind: Any, sizes: dict[str, Any]) -> Any:
     fields = set(inspect.signature(kind.__init__).parameters) | set(dir(kind))
     fields |= set(getattr(kind, "__dataclass_fields__", {}))
     default = _default(kind)
+    made = {name: x(default, name) if callable(x) else x for name, x in sizes.items()}
     given = {
         name: value
-        for name, value in sizes.items()
+        for name, value in made.items()
         # A list is one size for each stage: its length says how many there are.
         if name in fields
         and _may_be(value, getattr(default or kind, name, None))
         # What is worked out from other fields cannot be set.
         and not isinstance(inspect.getattr_static(kind, name, None), property)
     }
+    if isinstance(widths := getattr(default, "embed_dim_per_stage", None), (list, tuple)):
+        given |= {"hidden_size": widths[0]} if "hidden_size" in given else {}
     if isinstance(heads := getattr(default, "num_heads", None), (list, tuple)):
         given |= {"embed_dim": 8 * heads[0]} if "embed_dim" in given else {}
     for name, declared in (getattr(kind, "sub_configs", None) or {}).items():
@@ -225,19 +248,31 @@ def _fitting(name: str, value: Any, given: dict[str, Any], default: Any) -> dict
         given: what was set already.
         default: the whole configuration as it is by default.
     """
-    if name in _STAGES and isinstance(value, (list, tuple)):
-        return {name: [1] * len(value)}
-    if name == "image_size" and isinstance(value, (list, tuple)):
-        return {name: [32 * round(side / min(value)) for side in value]}
-    if name == "vision_feature_layer" and isinstance(value, list):
-        return {name: [1, 0][: len(value)]}
+    if isinstance(value, list | tuple):
+        return _shorter(name, value)
+    if name == "n_shared_experts" and value is None:
+        return {name: 1}
     if name.endswith(("_token_id", "_token_index")) and (value or name.startswith("image_")):
         # Each of these has a number of its own at the end of the vocabulary.
         taken = {x for key, x in given.items() if key.endswith(("_token_id", "_token_index"))}
         number = next(x for x in range(98, 80, -1) if x not in taken)
-        return {} if isinstance(value, list) or (value or 99) < 99 else {name: number}
+        return {} if (value or 99) < 99 else {name: number}
     if name in {"rope_parameters", "rope_scaling"} and isinstance(value, dict):
         return {name: _turned(value, given, default)} if "mrope_section" in value else {}
+    return {}
+
+
+def _shorter(name: str, value: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    """Return the field with a list that fits small sizes, if it has to be another."""
+    if name in _STAGES:
+        return {name: [1] * len(value)}
+    if name == "image_size":
+        return {name: [32 * round(side / min(value)) for side in value]}
+    if name == "backbone_feature_sizes":
+        # Of a picture of 1,024 pixels by default.
+        return {name: [[max(1, side // 32) for side in each] for each in value]}
+    if name == "vision_feature_layer" and isinstance(value, list):
+        return {name: [1, 0][: len(value)]}
     return {}
 
 
@@ -253,14 +288,26 @@ def _turned(rope: dict[str, Any], given: dict[str, Any], default: Any) -> dict[s
     return rope | {"mrope_section": small}
 
 
+def _of_its_model(config: Any) -> tuple[Any, Any]:
+    """Return the part that the model takes, where it is none of the whole, and what makes it."""
+    model = transformers.models.auto.modeling_auto.MODEL_MAPPING.get(type(config), None)
+    wanted = getattr(model, "config_class", None)
+    if wanted is not None and not isinstance(config, wanted):
+        for name in getattr(config, "sub_configs", None) or {}:
+            if isinstance(part := getattr(config, name, None), wanted):
+                return part, model._from_config
+    return config, transformers.AutoModel.from_config
+
+
 def build(config: Any, implementation: str | None) -> torch.nn.Module:
     """Return a random model in eval mode, the same for the same configuration."""
     # Where a type has several models it looks for the one that a checkpoint names.
     config.architectures = config.architectures or []
+    config, kind = _of_its_model(config)
     options = {} if implementation is None else {"attn_implementation": implementation}
     with torch.device("meta"):
-        size = transformers.AutoModel.from_config(config, **options).num_parameters()
+        size = kind(config, **options).num_parameters()
     if size > LARGEST:
         raise CannotBuild(f"{size / 1e6:.0f} million parameters at these sizes")
     torch.manual_seed(0)
-    return transformers.AutoModel.from_config(config, **options).eval()
+    return kind(config, **options).eval()

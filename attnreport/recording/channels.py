@@ -23,8 +23,9 @@ from attnreport.recording.watch import Watch
 from attnreport.recording.windows import Side
 
 LINEAR = (
-    "its rows or its columns are features, not positions, as in linear attention, where keys are "
-    "multiplied with values first, once for all queries: no matrix of weights over positions"
+    "its rows or its columns are features, not positions: as in linear attention, where keys are "
+    "multiplied with values first, once for all queries, or where each feature pools all "
+    "positions: no matrix of weights over positions"
 )
 # What the first product returned is made of this.
 _CONTEXT = Partial(object(), np.zeros(0, np.bool_))

@@ -204,7 +204,7 @@ def _unlaid(
         watch, _stream_with_batch(watch, product), product.lead, _rows(product), product.source
     )
     if linear:
-        layout = LINEAR
+        return LINEAR
     if isinstance(layout, Layout):
         # Cut weights meet several values: that these lack a dimension says nothing of heads.
         values = None if followed.cut else product.values

@@ -61,6 +61,12 @@ class Unlaid:
     reason: str = ""
 
 
+_ASKED_FROM_ELSEWHERE = Unlaid(
+    "its keys are windows of a sequence, but its queries are not cut from it: which of its "
+    "positions they stand for is not known"
+)
+
+
 def pieces_for(
     watch: Watch, stream: Stream | None, lead: Sequence[int], rows: Side, columns: Side
 ) -> Pieces | Unlaid:
@@ -104,6 +110,9 @@ def _cut_from(
         pieces = _pieces_of(watch, root, lead, sides, pooled=pooled)
         if pieces is None:
             continue
+        if isinstance(pieces, Unlaid):
+            unlaid = pieces
+            continue
         if pieces.length**2 * pieces.heads <= _MOST:
             return pieces
         unlaid = Unlaid(
@@ -115,7 +124,7 @@ def _cut_from(
 
 def _pieces_of(
     watch: Watch, root: Root, lead: Sequence[int], sides: tuple[Side, Side], *, pooled: bool
-) -> Pieces | None:
+) -> Pieces | Unlaid | None:
     """Return the pieces of one sequence, where both sides are of it.
 
     Of two sequences of one length nothing would tell which is which.
@@ -123,8 +132,11 @@ def _pieces_of(
     rows, columns = sides
     answering = columns.numbers(watch, root, lead, pooled=pooled)
     asking = None if answering is None else rows.numbers(watch, root, lead, pooled=pooled)
-    if answering is None or asking is None:
+    if answering is None:
         return None
+    if asking is None or bool((asking == ELSEWHERE).all()):
+        alone = arranged(answering, answering, root, watch.example)
+        return _ASKED_FROM_ELSEWHERE if alone is not None and alone.cut else None
     pieces = arranged(asking, answering, root, watch.example)
     # Of a single piece all keys answer every query: nothing has to be put back.
     if pieces is None or (pooled and not pieces.cut):

@@ -141,6 +141,30 @@ def test_what_cannot_be_put_back_is_said():
         reference.record(Scrambled(3, 0, True), picture)
 
 
+class Shared(Windows):
+    """Ask the same few questions in every window, as GC ViT's global queries do."""
+
+    def forward(self, picture):
+        hidden = self.embed(picture).flatten(2).transpose(1, 2)
+        asked = hidden.mean(1, keepdim=True).expand(-1, self.window**2, -1)
+        hidden = hidden.view(-1, 2, 3, 2, 3, WIDTH).permute(0, 1, 3, 2, 4, 5).flatten(3, 4)
+        windows = hidden.flatten(0, 2)
+        query, key, value = (
+            x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for x in (asked.repeat(4, 1, 1), windows, windows)
+        )
+        if self.fused:
+            return F.scaled_dot_product_attention(query, key, value)
+        return (query @ key.mT).softmax(-1) @ value
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_queries_that_are_not_cut_from_the_windows_are_said(fused):
+    model, picture = Shared(3, 0, fused), torch.randn(1, 3, 2 * SIDE, 2 * SIDE)
+    with pytest.raises(attnreport.AttentionNotFound, match="its queries are not cut from it"):
+        reference.record(model, picture)
+
+
 def seen_by(attention):
     """What the values of an attention are and what goes into its last projection, as it runs."""
     seen = {}

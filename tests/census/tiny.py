@@ -156,7 +156,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     SIZES | dict.fromkeys(("layer_types", "layers_block_type"), _kinds),
     {name: value for name, value in SIZES.items() if name not in DERIVED}
     | {"num_key_value_heads": 4},
-    SIZES | {"patch_size": 16},
+    SIZES | {"patch_size": 16, "backbone_feature_sizes": [[8, 8], [4, 4], [2, 2]]},
 )
 # How many blocks each stage has.
 _STAGES = {"depths", "layers", "num_encoder_blocks", "blocks_per_stage", "block_sizes"}
@@ -268,9 +268,6 @@ def _shorter(name: str, value: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
         return {name: [1] * len(value)}
     if name == "image_size":
         return {name: [32 * round(side / min(value)) for side in value]}
-    if name == "backbone_feature_sizes":
-        # Of a picture of 1,024 pixels by default.
-        return {name: [[max(1, side // 32) for side in each] for each in value]}
     if name == "vision_feature_layer" and isinstance(value, list):
         return {name: [1, 0][: len(value)]}
     return {}

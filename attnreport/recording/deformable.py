@@ -176,8 +176,10 @@ def _keep(watch: Watch, name: str, weighed: Weighed, layout: Layout, output: tor
         residual=residual if clean is None else None,
         reasons=[_words(points), *layout.reasons, *weighed.followed.reasons],
         copies=layout.copies,
-        query_axis=watch.axis_along(samples[0].grid, lambda each: layout.pick(each.flatten(2))),
-        key_axis=watch.axis_of_parts(
+        query_axis=watch.region_axes.along(
+            samples[0].grid, lambda each: layout.pick(each.flatten(2))
+        ),
+        key_axis=watch.region_axes.of_parts(
             [sample.values for sample in samples], lambda each: layout.pick(each.flatten(2).mT)
         ),
         points=points,

@@ -148,7 +148,7 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         residual=residual,
         reasons=[*layout.reasons, *followed.reasons],
         query_axis=_rows_axis(watch, product, layout),
-        key_axis=watch.axis_along(product.source, layout.pick),
+        key_axis=watch.region_axes.along(product.source, layout.pick),
         channels=shown.shape[-2] == shown.shape[-1]
         and over_channels(watch.streams, product.source, product.align),
         partial=partial,
@@ -289,9 +289,9 @@ def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: 
 
 def _rows_axis(watch: Watch, product: Matrices, layout: Layout) -> Axis | None:
     if product.rows is None:
-        return watch.axis_along(product.weights, layout.pick)
+        return watch.region_axes.along(product.weights, layout.pick)
     arrange = product.arrange or torch.clone
-    return watch.axis_along(product.rows, lambda numbers: layout.pick(arrange(numbers)))
+    return watch.region_axes.along(product.rows, lambda numbers: layout.pick(arrange(numbers)))
 
 
 def _await_gradient(watch: Watch, found: Found, product: Matrices, layout: Layout) -> None:

@@ -82,8 +82,8 @@ def record(watch: Watch, seen: Seen, read: Callable[[], Reading]) -> None:
         dtype=str(seen.query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],
-        query_axis=watch.axis_along(seen.query, seen.pick),
-        key_axis=watch.axis_along(seen.key, seen.pick),
+        query_axis=watch.region_axes.along(seen.query, seen.pick),
+        key_axis=watch.region_axes.along(seen.key, seen.pick),
     )
     if seen.query.is_nested:
         # A nested tensor holds the positions before the padding, and nothing else.

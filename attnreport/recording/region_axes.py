@@ -6,6 +6,7 @@ Knows the book of regions; nothing of tensors' functions or models.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,33 @@ class RegionAxes:
         self._regions = regions
         self._made: dict[bytes, Axis | None] = {}
 
-    def of(self, numbers: torch.Tensor | None) -> Axis | None:
+    def along(
+        self, tensor: torch.Tensor, pick: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Axis | None:
+        """Return the axis of one side of an attention; arguments as in ``Regions.along``."""
+        return self._of(self._regions.along(tensor, pick))
+
+    def of_parts(
+        self,
+        tensors: Sequence[torch.Tensor],
+        pick: Callable[[torch.Tensor], torch.Tensor],
+    ) -> Axis | None:
+        """Return the axis of one side that lies in several tensors, one after the other."""
+        parts = [self._regions.along(tensor, pick) for tensor in tensors]
+        known = [part for part in parts if part is not None]
+        return self._of(torch.cat(known)) if len(known) == len(parts) else None
+
+    def laid(
+        self,
+        tensor: torch.Tensor,
+        pick: Callable[[torch.Tensor], torch.Tensor],
+        rows: torch.Tensor,
+        length: int,
+    ) -> Axis | None:
+        """Return the axis of a sequence in pieces; arguments as in ``Regions.laid``."""
+        return self._of(self._regions.laid(tensor, pick, rows, length))
+
+    def _of(self, numbers: torch.Tensor | None) -> Axis | None:
         """Return the axis of these positions ``(position,)``; None where none can be told."""
         if numbers is None or not len(numbers):
             return None

@@ -91,8 +91,8 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         dtype=_dtype(query),
         residual=residual,
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],
-        query_axis=watch.axis_along(query, layout.pick),
-        key_axis=watch.axis_along(key, layout.pick),
+        query_axis=watch.region_axes.along(query, layout.pick),
+        key_axis=watch.region_axes.along(key, layout.pick),
         channels=query.shape[-2] == key.shape[-2] and over_channels(watch.streams, value),
         copies=layout.copies,
     )

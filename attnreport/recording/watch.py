@@ -55,6 +55,7 @@ class Watch(TorchFunctionMode):
         max_memory: how many bytes of weights are kept at most; None for all.
 
     Attributes:
+        region_axes: makes the axes of what was followed from a picture or a sound.
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
         laid: modules whose attention was laid on its sequence, in pieces.
         returned: what the call that is being recorded returned to the model.
@@ -76,7 +77,7 @@ class Watch(TorchFunctionMode):
         self.names = Names(model)
         self.streams = Streams(axes, model)
         self.regions = Regions(axes, model)
-        self._region_axes = RegionAxes(self.regions)
+        self.region_axes = RegionAxes(self.regions)
         self.example = example
         self.gradients = gradients
         self.selection = selection or Selection()
@@ -259,32 +260,6 @@ class Watch(TorchFunctionMode):
     def may_be_tiles(self, shape: Sequence[int]) -> bool:
         """Tell whether ``(…, query, width)`` may be tiles of a picture instead of examples."""
         return self.regions.active and len(shape) > 2 and shape[0] > 1
-
-    def axis_along(
-        self, tensor: torch.Tensor, pick: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Axis | None:
-        """Return the axis of one side of an attention; arguments as in ``Regions.along``."""
-        return self._region_axes.of(self.regions.along(tensor, pick))
-
-    def axis_of_parts(
-        self,
-        tensors: Sequence[torch.Tensor],
-        pick: Callable[[torch.Tensor], torch.Tensor],
-    ) -> Axis | None:
-        """Return the axis of one side that lies in several tensors, one after the other."""
-        parts = [self.regions.along(tensor, pick) for tensor in tensors]
-        known = [part for part in parts if part is not None]
-        return self._region_axes.of(torch.cat(known)) if len(known) == len(parts) else None
-
-    def axis_laid(
-        self,
-        tensor: torch.Tensor,
-        pick: Callable[[torch.Tensor], torch.Tensor],
-        rows: torch.Tensor,
-        length: int,
-    ) -> Axis | None:
-        """Return the axis of a sequence in pieces; arguments as in ``Regions.laid``."""
-        return self._region_axes.of(self.regions.laid(tensor, pick, rows, length))
 
     def may_wait(self, operands: Operands) -> bool:
         """Tell whether the weights of one attention need not be computed at once."""

@@ -234,7 +234,7 @@ def lay_axis(
             each = side.arrange(numbers).expand(*lead, -1, -1)
             return each.reshape(-1, *each.shape[-2:])[pieces.own][first]
 
-        return watch.axis_laid(side.tensor, pick, places[first], length)
+        return watch.region_axes.laid(side.tensor, pick, places[first], length)
 
     rows, columns = sides
     found.query_axis = axis_of(rows, pieces.rows, pieces.asking or pieces.length)

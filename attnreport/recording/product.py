@@ -238,9 +238,13 @@ def _may_be_pieces(
 
 def _pieces(watch: Watch, product: Matrices, queries: Stream | None) -> Pieces | Unlaid:
     """Return where windows or blocks belong, or why that cannot be told."""
-    return pieces_for(
+    pieces = pieces_for(
         watch, queries, product.lead, _rows(product), Side(product.source, product.align)
     )
+    if isinstance(pieces, Pieces) and pieces.columns.shape[-1] != product.weights.shape[-1]:
+        # Of keys that came in several parts the source is the first part only.
+        return Unlaid()
+    return pieces
 
 
 def _rows(product: Matrices) -> Side:

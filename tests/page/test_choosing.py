@@ -19,7 +19,7 @@ def expect_head(page, run, layer, head):
     expect(page.locator("#shown-title")).to_have_text(f"Layer {layer}, head {head}")
     expect(page.locator("#layer-select")).to_have_value(str(layer))
     expect(page.locator("#head-select")).to_have_value(str(head))
-    expect(page.locator("#links-caption")).to_have_text(f"Layer {layer}, head {head}")
+    expect(page.locator("#links-caption")).to_have_text(f"layer {layer}, head {head}")
     first = page.locator("#links-body tr").last.locator("td").first
     expect(first).to_have_text(re.compile(f" {weights[-1].max():.4f}$"))
     expect(page.locator("html")).to_have_attribute("data-ready", "true")

@@ -73,7 +73,6 @@ function wordsForShares({ picture, special, text }, withText, all, rounded) {
     (withText ? ` and ${share(text)} ${words}` : "");
 }
 
-
 /** @param {number} share */
 function percent(share) {
   return `${(share * 100).toFixed(1)} %`;

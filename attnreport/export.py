@@ -1,7 +1,8 @@
 """One head as a figure or a table: SVG, PNG and PDF, CSV and npz.
 
-A figure is the heatmap, or the picture with what one query looks at over it. Takes the head from a
-saved run or out of a report, and says how exact the numbers are. Knows nothing of command lines.
+A figure is the heatmap, or the picture with what one query looks at over it, and the colour bar of
+either. Takes the head from a saved run or out of a report, and says how exact the numbers are.
+Knows nothing of command lines.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from attnreport.charts import Chart, heatmap, look_of, overlay_figure, part_names
+from attnreport.charts import Chart, heatmap_figure, look_of, overlay_figure, part_names
 from attnreport.errors import InvalidInput, InvalidOption
 from attnreport.files import check_writable, replace_file
 from attnreport.page.reading import ReadHead, read_head
@@ -131,7 +132,7 @@ def _head(source: Path, layer: int | None, head: int | None) -> ReadHead:
 
 
 def _heatmap(head: ReadHead) -> tuple[Chart, str]:
-    return heatmap(head.attention, 0), ""
+    return heatmap_figure(head.attention, 0), ""
 
 
 def _overlay(head: ReadHead, query: int | None, part: str | None) -> tuple[Chart, str]:

@@ -6,7 +6,7 @@ still pictures, and with named data that the page feeds.
 
 from attnreport.charts.arrows import HEAD_COLOURS, arrows_view
 from attnreport.charts.colourbar import colourbar, colourbar_view
-from attnreport.charts.figure import overlay_figure
+from attnreport.charts.figure import heatmap_figure, overlay_figure
 from attnreport.charts.heatmap import heatmap, heatmap_view
 from attnreport.charts.look import first_part, first_query, look_of, part_names
 from attnreport.charts.overlay import (
@@ -28,6 +28,7 @@ __all__ = [
     "first_part",
     "first_query",
     "heatmap",
+    "heatmap_figure",
     "heatmap_view",
     "look_of",
     "overlay_figure",

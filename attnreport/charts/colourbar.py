@@ -10,7 +10,7 @@ from attnreport.charts.picture import FINEST
 from attnreport.charts.theme import Theme, fed, ink, layered, palette
 
 # Where a weight is easy to place by eye on the √ scale.
-_TICKS = [0, 0.01, 0.05, 0.15, 0.3, 0.6, 1]
+TICKS = [0, 0.01, 0.05, 0.15, 0.3, 0.6, 1]
 
 # One pixel for each step of the finest code, so that stripes begin at whole pixels.
 _LENGTH = FINEST - 1
@@ -38,7 +38,7 @@ def colourbar(*, theme: Theme = "light") -> alt.LayerChart:
             x=alt.X(
                 "from:Q",
                 scale=alt.Scale(type="sqrt", domain=[0, 1], nice=False),
-                axis=alt.Axis(values=_TICKS, labelExpr="'' + datum.value", labelColor=ink(theme)),
+                axis=alt.Axis(values=TICKS, labelExpr="'' + datum.value", labelColor=ink(theme)),
             ),
             x2="to:Q",
             color=alt.Color("colour:N", scale=None),

@@ -2,15 +2,13 @@
 // Taking things out: the shown picture, its weights, its Vega-Lite spec, and the link to it. A page
 // in a frame may save nothing, so there everything is shown to be copied.
 import { base64OfBytes } from "./bytes.js";
-import { element, filled, made, picker } from "./dom.js";
+import { element, filled, made } from "./dom.js";
 import { numbersOf } from "./numbers.js";
-import { sceneOf } from "./scene.js";
+import { canvasOf, onPaper, svgOf } from "./paper.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {{name: string, type: string, blob: Blob, text: string | null}} Taken */
-
-const PIXELS = 3;
 
 /** @param {Page} page */
 export function listenToTaking(page) {
@@ -35,14 +33,14 @@ function onTake(id, page, take) {
 
 /** @param {Page} page @returns {Promise<Taken>} */
 async function takeSvg(page) {
-  const text = await onPaper(page, (view) => view.toSVG());
+  const text = await onPaper(page, svgOf);
   return taken(page, "svg", "image/svg+xml", text);
 }
 
 /** A canvas is only written here: its pixels become the file, no number is read from them.
  * @param {Page} page @returns {Promise<Taken>} */
 async function takePng(page) {
-  const canvas = await onPaper(page, (view) => view.toCanvas(PIXELS));
+  const canvas = await onPaper(page, canvasOf);
   const blob = await new Promise((resolve) => {
     canvas.toBlob(resolve, "image/png");
   });
@@ -60,29 +58,8 @@ async function takeCsv(page) {
 /** @param {Page} page @returns {Promise<Taken>} */
 async function takeSpec(page) {
   const lite = page.report.lite[page.state.view];
-  const spec = await onPaper(page, async (view) => specOf(lite, view, ground()));
+  const spec = await onPaper(page, async (view, _, ground) => specOf(lite, view, ground));
   return taken(page, "vl.json", "application/json", JSON.stringify(spec, null, 1));
-}
-
-/** Draw in the colours for paper, on the chosen ground, while something is taken.
- * @template T
- * @param {Page} page @param {(view: any) => Promise<T>} take @returns {Promise<T>} */
-async function onPaper(page, take) {
-  const shown = /** @type {any} */ (page.views.get(page.state.view));
-  const dark = page.scene?.theme !== "light";
-  if (dark) await shown.show(await sceneOf(page.weights, page.state, "light"));
-  shown.view.background(ground());
-  try {
-    return await take(shown.view);
-  } finally {
-    shown.view.background("transparent");
-    if (dark) await page.show();
-    else await shown.view.runAsync();
-  }
-}
-
-function ground() {
-  return picker("ground-select").value;
 }
 
 /** The spec that Altair made, with what the page shows put in: its data, parameters and size.

@@ -39,7 +39,9 @@ def test_svg_is_the_shown_picture_in_paper_colours(theme, ground, page_of, saved
     root = parsed(content)
     assert set(run.attentions[1].keys.labels) <= texts_of(content)
     hrefs = [image.get("{http://www.w3.org/1999/xlink}href") for image in root.iter(f"{SVG}image")]
-    assert [href[:22] for href in hrefs] == ["data:image/png;base64,"]
+    # The picture and its colour bar.
+    assert [href[:22] for href in hrefs] == ["data:image/png;base64,"] * 2
+    assert {"colour: weight, from 0 to 1, √ scale", "0", "0.05", "1"} <= texts_of(content)
     fills = [rect.get("fill") for rect in root.findall(f"{SVG}rect")]
     assert fills == (["white"] if ground == "white" else [])
     # Dark labels on white, whatever the reader's theme is.
@@ -58,7 +60,13 @@ def test_png_is_three_times_as_large_on_the_chosen_ground(view, page_of, saved):
     name, content = saved(page, "#take-png")
     assert name == "attention-layer-0-head-0.png"
     image = Image.open(io.BytesIO(content)).convert("RGBA")
-    assert abs(image.size[0] - 3 * box["width"]) <= 6
+    if view == "heatmap":
+        # Below it, from where its cells begin, are the colour bar and its words.
+        bar = page.locator("#colourbar svg").bounding_box()
+        cells = page.locator("#heatmap-live svg image").bounding_box()
+        box["height"] += bar["height"] + 32
+        box["width"] = max(box["width"], cells["x"] - box["x"] + bar["width"])
+    assert abs(image.size[0] - 3 * box["width"]) <= 18
     assert abs(image.size[1] - 3 * box["height"]) <= 6
     assert image.getpixel((0, 0)) == (255, 255, 255, 255)
     assert len(image.getcolors(1 << 24)) > 10
@@ -96,7 +104,25 @@ def test_spec_draws_the_same_picture_elsewhere(view, page_of, saved):
     drawn = vl_convert.vegalite_to_svg(spec)
     assert set(run.attentions[1].keys.labels) <= texts_of(drawn)
     _, picture = saved(page, "#take-svg")
-    assert texts_of(picture) == texts_of(drawn)
+    beside = texts_of(picture) - texts_of(drawn)
+    # What the spec has not is the colour bar's.
+    assert texts_of(drawn) <= texts_of(picture)
+    assert bool(beside) == (view == "heatmap")
+
+
+def test_the_bar_below_a_taken_picture_has_its_colours(page_of, saved):
+    """In the PNG's own pixels: white at 0, darker and darker to the darkest at 1."""
+    page = page_of(small_run(), color_scheme="dark")
+    _, content = saved(page, "#take-png")
+    image = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=float).mean(axis=2)
+    bar = page.locator("#colourbar svg image").bounding_box()
+    tall, wide = (round(3 * bar[side]) for side in ("height", "width"))
+    first = image.shape[0] - round(3 * page.locator("#colourbar svg").bounding_box()["height"])
+    row = image[first + tall // 2]
+    ends = np.flatnonzero(row < 250)
+    left = ends[-1] - wide + 1
+    steps = row[left : ends[-1] + 1 : wide // 8]
+    assert (np.diff(steps) < 0).all() and steps[0] > 230 and steps[-1] < 70
 
 
 def test_text_view_gives_all_but_a_spec_which_it_has_not(page_of):

@@ -50,13 +50,28 @@ export function listenToZoom(page) {
     },
     { passive: false },
   );
-  live.addEventListener("dblclick", () => page.go({ rows: null, columns: null }));
+  listenToDoubleClick(page, live);
   live.addEventListener("keydown", (event) => onZoomKey(page, event), { capture: true }); // before the cell moves
   listenToDrag(page, live);
   listenToFingers(page, live);
   element("zoom-reset").addEventListener("click", () => page.go({ rows: null, columns: null }));
   element("zoom-in").addEventListener("click", () => zoom(page, 1 / FACTOR, null));
   element("zoom-out").addEventListener("click", () => zoom(page, FACTOR, null));
+}
+
+/** A double-click shows all; the cell that its first click has kept is let go again.
+ * @param {Page} page @param {HTMLElement} live */
+function listenToDoubleClick(page, live) {
+  /** @type {{query: number | null, key: number | null}} */
+  let before = { query: null, key: null };
+  live.addEventListener(
+    "click",
+    ({ detail }) => {
+      if (detail === 1) before = { query: page.state.query, key: page.state.key };
+    },
+    { capture: true },
+  );
+  live.addEventListener("dblclick", () => page.go({ rows: null, columns: null, ...before }));
 }
 
 /** @param {Page} page @param {KeyboardEvent} event */

@@ -80,3 +80,14 @@ def test_keys_that_move_the_window_leave_the_kept_cell(page):
     page.keyboard.press("Shift+ArrowUp")
     assert comes_to_be(lambda: shown(page)["rows"], "4-13") == "4-13"
     assert (shown(page)["query"], shown(page)["key"]) == ("8", "9")
+
+
+@pytest.mark.parametrize("kept", ["", "&query=7&key=3"])
+def test_a_double_click_shows_all_and_keeps_what_was_kept(page, browser, kept):
+    page.evaluate("hash => { location.hash = hash; }", f"#rows=5-14&columns=5-14{kept}")
+    expect(page.locator("#zoom-words")).to_have_text("10 of 20 × 10 of 20")
+    box = page.locator(IMAGE).bounding_box()
+    browser.double_click(page, box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+    expect(page.locator("#zoom-words")).to_be_hidden()
+    now = shown(page)
+    assert (now.get("query"), now.get("key")) == (("7", "3") if kept else (None, None))

@@ -10,8 +10,9 @@
 const PANEL_GAP = 14;
 const TITLE = 20;
 const MOST_ENLARGED = 8;
+const NEARLY = 0.85;
 
-/** The layout with the largest panels that fits into some room.
+/** The lowest layout that fits into some room with panels nearly as large as they can be.
  * @param {number} count @param {{width: number, height: number}} picture
  * @param {{width: number, height: number}} room in screen pixels
  * @param {boolean} titled whether each panel has a line of text above it
@@ -25,8 +26,9 @@ export function laidOut(count, { width, height }, room, titled, least = 1) {
     const high = (room.height - (rows - 1) * gap) / rows - title;
     return Math.min(wide, Math.max(high, 24) / height, MOST_ENLARGED);
   };
-  let columns = least;
-  for (let more = least + 1; more <= count; more += 1) if (sizeWith(more) > sizeWith(columns)) columns = more;
+  const possible = Array.from({ length: count - least + 1 }, (_, more) => least + more);
+  const enough = NEARLY * Math.max(...possible.map(sizeWith));
+  const columns = possible.findLast((one) => sizeWith(one) >= enough) ?? least;
   const size = sizeWith(columns);
   const rows = Math.ceil(count / columns);
   const [pitchX, pitchY] = [width + gap / size, height + (gap + title) / size];

@@ -111,6 +111,10 @@ export const PICTURE_CASES = {
       }
     }
   },
+  "panels that would be hardly larger in a column lie two by two": () => {
+    alike(laidOut(4, { width: 278, height: 185 }, { width: 618, height: 960 }, true).columns, 2);
+    alike(laidOut(4, { width: 278, height: 185 }, { width: 310, height: 960 }, true).columns, 1);
+  },
   "marks along a side are round, and begin anew with each panel": () => {
     alike(ticksOf(100, 2, [0]).map(({ value }) => value), [0, 50, 100]);
     alike(ticksOf(100, 2, [0, 110]).map(({ label }) => label), ["0", "50", "100", "0", "50", "100"]);

@@ -17,7 +17,8 @@ import torch
 from attnreport.recording.gradients import Arrange
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Root, lie_along, numbers_of, roots
-from attnreport.recording.steps import Parent, Step, is_constant, part_of_tensor
+from attnreport.recording.sides import product_of
+from attnreport.recording.steps import Parent, is_constant, part_of_tensor
 from attnreport.recording.streams import Stream, Streams
 from attnreport.recording.watch import Watch
 from attnreport.recording.windows import Side
@@ -100,7 +101,8 @@ def is_linear(
 
 
 def _rows_are_channels(watch: Watch, stream: Stream, lead: Sequence[int], rows: Side) -> bool:
-    if _is_crossed(watch.streams, rows.tensor):
+    if product_of(watch.streams, rows.tensor) is not None:
+        # Both sides are positions since the last projection: neither is features.
         return False
     for root in roots(watch.streams, rows.tensor, stream.batch or 1):
         if not _has_features(root):
@@ -111,17 +113,6 @@ def _rows_are_channels(watch: Watch, stream: Stream, lead: Sequence[int], rows: 
             each = rows.arrange(numbers).expand(*lead, -1, -1)
             if lie_along(each, -1):
                 return True
-    return False
-
-
-def _is_crossed(streams: Streams, tensor: torch.Tensor) -> bool:
-    """Tell whether a product of two sequences came after the last projection: none is features."""
-    tag = streams.tag(tensor)
-    while tag is not None and tag.features is None and tag.step is not None:
-        step: Step = tag.step
-        if step.crossing is not None:
-            return True
-        tag = next((each.tag for each in step.parents if not is_constant(each.tag)), None)
     return False
 
 

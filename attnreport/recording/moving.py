@@ -19,7 +19,6 @@ from attnreport.recording.steps import (
     Step,
     beginning_of,
     is_constant,
-    is_learned,
     length_of,
 )
 from attnreport.recording.streams import Streams
@@ -55,7 +54,7 @@ class Moving:
             if parent is None or parent.tag is tag:
                 return
             longest = max(longest, length_of(parent.tag))
-            if (way is None or is_learned(way)) and not is_constant(parent.tag):
+            if (way is None or way.learned) and not is_constant(parent.tag):
                 way = beginning_of(parent.tag)
         if longest < LONGEST:
             known: tuple[Any, ...] = tuple(parents)

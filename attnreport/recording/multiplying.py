@@ -11,7 +11,6 @@ import torch
 
 from attnreport.recording.moving import Moving
 from attnreport.recording.steps import Crossing, agreed
-from attnreport.recording.streams import Rank
 
 
 def mixed(call: Moving) -> None:
@@ -35,7 +34,7 @@ def _crossing(
 ) -> Crossing | None:
     """Return whose positions a product has; None where it is a projection, by parameters."""
     first, second = call.streams.tag(left), call.streams.tag(right)
-    if second is not None and second.stream is not None and second.stream.rank is Rank.LEARNED:
+    if second is not None and second.learned:
         return None
     # Weights times values: of these two only one has positions in the result.
     if sides is None or first is None or second is None or first.weights or second.weights:

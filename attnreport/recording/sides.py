@@ -38,7 +38,7 @@ def sides_of(
         weights: a tensor of the model.
         arrange: makes ``(…, query, key)`` of what has its shape.
     """
-    found = _product_of(streams, weights)
+    found = product_of(streams, weights)
     if found is None:
         return None
     product, crossing = found
@@ -53,7 +53,7 @@ def sides_of(
     return Sides(left, right) if along == -2 else Sides(right, left)
 
 
-def _product_of(streams: Streams, weights: torch.Tensor) -> tuple[Parent, Crossing] | None:
+def product_of(streams: Streams, weights: torch.Tensor) -> tuple[Parent, Crossing] | None:
     """Return the last product of two sequences on the way to here, if no projection is later."""
     tag, shape = streams.tag(weights), tuple(weights.shape)
     while tag is not None and tag.step is not None and tag.features is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from attnreport.recording.streams import Rank, Stream, Tag
+from attnreport.recording.streams import Stream, Tag
 
 # The number of what is padding, or a constant that the model wrote.
 NOWHERE = -1
@@ -93,14 +93,9 @@ def main_parent(step: Step) -> Parent | None:
     """Return the first thing that a tensor came from and that flows, or else is a parameter."""
     known = [parent for parent in step.parents if not is_constant(parent.tag)]
     return next(
-        (each for each in known if not is_learned(beginning_of(each.tag))),
+        (each for each in known if not beginning_of(each.tag).learned),
         known[0] if known else None,
     )
-
-
-def is_learned(tag: Tag) -> bool:
-    """Tell whether a tensor is a parameter, or was made of parameters alone."""
-    return tag.stream is not None and tag.stream.rank is Rank.LEARNED
 
 
 def length_of(tag: Tag) -> int:

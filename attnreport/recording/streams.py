@@ -105,6 +105,11 @@ class Tag:
         # The path of the module a parameter belongs to.
         self.executed = executed
 
+    @property
+    def learned(self) -> bool:
+        """Tell whether the tensor is a parameter, or was made of parameters alone."""
+        return self.stream is not None and self.stream.rank is Rank.LEARNED
+
     def hold(self, tensor: torch.Tensor, weights: Any) -> None:
         """Keep something beside the tensor for as long as it lives, and no longer."""
         self.weights = weights

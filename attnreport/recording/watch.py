@@ -38,7 +38,7 @@ from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import Recorder, name_of, recorder_of
 from attnreport.recording.selection import Selection, Skipped, Turns, skip
-from attnreport.recording.streams import Rank, Stream, Streams, Tag, strongest
+from attnreport.recording.streams import Stream, Streams, Tag, strongest
 from attnreport.run import LedgerEntry
 
 
@@ -351,8 +351,8 @@ class Watch(TorchFunctionMode):
 
     def _learned(self, tensor: torch.Tensor) -> bool:
         """Tell whether a tensor is a parameter, or was made of parameters alone."""
-        stream = self.streams.of(tensor)
-        return stream is not None and stream.rank is Rank.LEARNED
+        tag = self.streams.tag(tensor)
+        return tag is not None and tag.learned
 
     def miss(self, call: str, reason: str) -> None:
         """Write down why an attention that was seen gave nothing."""

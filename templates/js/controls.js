@@ -30,7 +30,7 @@ export function showControls(report, scene) {
   /** @type {HTMLInputElement} */ (element("least")).value = String(state.least);
   element("least-words").textContent = ((state.least / 100) ** 2 * scene.extent.top).toFixed(4);
   element("combine-label").hidden = state.heads.length === 1;
-  element("shown-title").textContent = apart(state) ? scene.title.replace(/(mean|max) of /, "") : scene.title;
+  element("shown-title").textContent = scene.heading;
   element("shown-pair").textContent = scene.pair;
   element("links-caption").textContent = scene.title.charAt(0).toLowerCase() + scene.title.slice(1);
   element("queries-name").textContent = scene.queryName;
@@ -48,11 +48,6 @@ export function showControls(report, scene) {
     const chosen = /** @type {HTMLElement} */ (tab).dataset.view === state.view;
     tab.setAttribute("aria-pressed", String(chosen));
   }
-}
-
-/** Whether each of several heads is drawn by itself. @param {import("./state.js").State} state */
-function apart({ view, mode, heads }) {
-  return heads.length > 1 && (view === "arrows" || (view === "overlay" && mode === "heads"));
 }
 
 /** Say which part of a zoomed picture is shown. @param {Scene} scene */

@@ -14,7 +14,7 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
 /** @typedef {{labels: string[], roles: string[], indices: number[]}} Side the positions that are
  *   shown along one side; `indices` are their places in the whole axis */
 /** @typedef {{
- *   state: State, title: string, pair: string, queryName: string, keyName: string, self: boolean,
+ *   state: State, title: string, heading: string, pair: string, queryName: string, keyName: string, self: boolean,
  *   axes: {queries: Axis, keys: Axis}, base: Matrix, bases: Matrix[], matrix: Matrix, parts: Matrix[],
  *   partNames: string[], queries: Side, keys: Side, available: {queries: number, keys: number},
  *   hidden: {queries: number, keys: number, share: number}, dropped: number[], scaled: boolean, rounded: boolean,
@@ -22,8 +22,9 @@ import { groupedAxis, pooled, tokensOf, wordsOf } from "./units.js";
  *   extent: import("./scale.js").Extent,
  *   theme: string, ink: string, palette: Uint8Array, levels: number,
  *   errorAt: (index: number) => number,
- * }} Scene `dropped` are the keys that were taken out by choice, `scaled` tells whether the rows were
- *   scaled to 1 without them, `rounded` whether weights may be, `errorAt` how far a weight of `base` can be from the true one */
+ * }} Scene `title` says what is computed and `heading` what is drawn, `dropped` are the keys that were
+ *   taken out by choice, `scaled` tells whether the rows were scaled to 1 without them, `rounded` whether
+ *   weights may be, `errorAt` how far a weight of `base` can be from the true one */
 
 /**
  * @param {import("./weights.js").Weights} weights @param {State} state @param {string} theme
@@ -56,9 +57,11 @@ export async function sceneOf(weights, state, theme) {
   const queries = sideOf(queryAxis, windowOf(queryPlaces, state.rows));
   const keys = sideOf(keyAxis, windowOf(keyPlaces, state.columns));
   const palette = paletteOf(coloursFor(report, state, theme, Boolean(map?.signed)));
+  const title = map ? titleOfMap(map, state.heads[0]) : titleOf(numbers, `${state.combine} of heads`);
   return {
     state,
-    title: map ? titleOfMap(map, state.heads[0]) : titleOf(numbers, state.combine),
+    title,
+    heading: apart(state) && !map ? titleOf(numbers, "heads") : title,
     pair: map?.pair ?? report.groups.find(({ layers }) => layers.includes(state.layer))?.title ?? "",
     queryName: queryAxis.name,
     keyName: keyAxis.name,
@@ -112,10 +115,15 @@ function groupsOf(axis, { unit }) {
   return unit === "words" ? wordsOf(axis) : tokensOf(axis);
 }
 
-/** @param {import("./numbers.js").Numbers} numbers @param {string} combine */
-function titleOf({ layer, heads }, combine) {
+/** @param {import("./numbers.js").Numbers} numbers @param {string} several what several heads are told as */
+function titleOf({ layer, heads }, several) {
   if (heads.length === 1) return `Layer ${layer}, head ${heads[0]}`;
-  return `Layer ${layer}, ${combine} of heads ${heads.join(", ")}`;
+  return `Layer ${layer}, ${several} ${heads.join(", ")}`;
+}
+
+/** Whether each of several heads is drawn by itself. @param {State} state */
+function apart({ view, mode, heads }) {
+  return heads.length > 1 && (view === "arrows" || (view === "overlay" && mode === "heads"));
 }
 
 /** Which rows are shown, in order: as they stand, or by the largest weight that is left of them.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from attnreport.recording.reading import Heads, Rows
+from attnreport.recording.reading import MOMENTS, Heads, Rows
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.room import Pool
 from attnreport.recording.weights import hide, later_keys, precisely
@@ -31,6 +31,7 @@ def reduced_softmax(  # noqa: PLR0913 - the formula has this many terms
     mask: torch.Tensor | None = None,
     causal: bool = False,
     pool: Pool | None = None,
+    block: int = 2,
 ) -> tuple[Reduction, torch.Tensor]:
     """Return what is kept of softmax(query keyᵀ · scale + mask), and that times the values.
 
@@ -45,11 +46,14 @@ def reduced_softmax(  # noqa: PLR0913 - the formula has this many terms
     heads, queries = query.shape[:2]
     shape = (heads, queries, key.shape[1])
     key = _per_head(key, pool.room("keys", (heads, *key.shape[1:]), query.dtype))
-    value = _per_head(value, pool.room("values", (heads, *value.shape[1:]), query.dtype))
-    mixed = pool.room("mixed", (heads, queries, value.shape[2]), query.dtype)
+    # The sums that are wanted of every row are products too: one does it all.
+    width = MOMENTS + value.shape[2]
+    factors = pool.room("factors", (heads, key.shape[1], width), query.dtype)
+    _per_head(value, factors[..., MOMENTS:])
+    products = pool.room("products", (heads, queries, width), query.dtype)
     mask = None if mask is None else mask.expand(shape)
-    every = _Operands(query, key, value, mask, scale, slice(0, queries))
-    reduction = Reduction(shape)
+    every = _Operands(query, key, factors, mask, scale, slice(0, queries))
+    reduction = Reduction(shape, block=block)
     parts = [every.of(rows, causal=causal) for rows in reduction.some_rows()]
     known = [Rows(reduction, part.rows, part.keys, part.most) for part in parts]
     # The keys and values of a head stay in the cache for all of its rows.
@@ -57,10 +61,12 @@ def reduced_softmax(  # noqa: PLR0913 - the formula has this many terms
         reader = Heads(reduction, some, pool)
         for part, rows in zip(parts, known, strict=True):
             scores, weights = part.attend(some, pool)
-            torch.bmm(weights, part.value[some], out=mixed[some, part.rows])
-            reader.read(rows, weights.float(), scores.float())
+            own = part.factors[some]
+            own[..., :MOMENTS] = rows.moments
+            product = torch.bmm(weights, own, out=products[some, part.rows])
+            reader.read(rows, weights.float(), scores.float(), product[..., :MOMENTS])
         reader.finish()
-    return reduction, mixed
+    return reduction, products[..., MOMENTS:]
 
 
 def _per_head(shared: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
@@ -77,7 +83,7 @@ class _Operands:
     Attributes:
         query: ``(head, query, width)``.
         key: ``(head, key, width)``.
-        value: ``(head, key, width)``.
+        factors: ``(head, key, width)``, what the weights are multiplied by.
         mask: ``(head, query, key)`` or None.
         scale: what scores are multiplied by.
         rows: which queries these are.
@@ -87,7 +93,7 @@ class _Operands:
 
     query: torch.Tensor
     key: torch.Tensor
-    value: torch.Tensor
+    factors: torch.Tensor
     mask: torch.Tensor | None
     scale: float
     rows: slice
@@ -109,7 +115,7 @@ class _Operands:
             self,
             query=self.query[:, rows],
             key=self.key[:, :keys],
-            value=self.value[:, :keys],
+            factors=self.factors[:, :keys],
             mask=None if self.mask is None else self.mask[:, rows, :keys],
             rows=rows,
             later=later,

@@ -118,7 +118,7 @@ class Found:
 
     def cut(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return of ``(…, query, key)`` the rows that are kept."""
-        return array if self.rows is None else np.ascontiguousarray(array[..., self.rows, :])
+        return array if self.rows is None else array.take(self.rows, axis=-2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,7 @@ class Memory:
             return
         if found.waiting is not None:
             with quietly(found.waiting.query):
-                found.reduction, found.residual = found.waiting.reduced(self._pool)
+                found.reduction, found.residual = found.waiting.reduced(self._pool, self._block)
             found.waiting = None
         elif found.reduction is None:
             if max(found.weights.shape[1:]) <= SHORTEST:
@@ -151,7 +151,8 @@ class Memory:
             f"joined to one while they were captured, in sequences of more than {SHORTEST}. "
             "Weights of joined keys are added up, weights of joined queries averaged. Exact are "
             "the eight largest weights of every row, the sums of rows and columns, and the "
-            "measures that are shown."
+            "measures that are shown. Weights × values are held against what a layer returned in "
+            "13 random combinations of columns, and whole where these are not within the tolerance."
         )
 
 

@@ -15,15 +15,15 @@ from typing import TypeVar
 
 import torch
 
-from attnreport.attention import RESIDUAL_TOLERANCE
+from attnreport.attention import tolerance_of
 from attnreport.recording.by_rows import reduced_softmax
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.room import Pool
-from attnreport.recording.weights import attend, distance
+from attnreport.recording.weights import attend, combinations, combined_distance, distance
 
 _Read = TypeVar("_Read")
 # Further from the output than this, rounding in float32 may be why.
-_ROUNDED = RESIDUAL_TOLERANCE["float32"]
+_ROUNDED = tolerance_of("float32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,25 +77,49 @@ class Operands:
 
         Where scores are so large that their rounding shows, they are computed in float64.
         """
-        return self._nearer(self._read_by(attend), Operands._weights_in_double)
+        weights, before = self._read_by(attend)
+        if not self._may_be_nearer(before):
+            return weights, before
+        after = self._write_in_double(weights)
+        # They were written over: a second copy is as large as all that is kept of a layer.
+        return (weights, after) if _is_nearer(after, before) else self._read_by(attend)
 
-    def reduced(self, pool: Pool) -> tuple[Reduction, float | None]:
-        """Return what is kept of the weights where they are too many, and their residual."""
-        read = partial(reduced_softmax, pool=pool)
-        return self._nearer(self._read_by(read), lambda each: each._in_double()._read_by(read))
+    def reduced(self, pool: Pool, block: int) -> tuple[Reduction, float | None]:
+        """Return what is kept of the weights where they are too many, and their residual.
 
-    def _nearer(
-        self,
-        single: tuple[_Read, float | None],
-        read: Callable[[Operands], tuple[_Read, float | None]],
-    ) -> tuple[_Read, float | None]:
-        """Return what float32 made, or what float64 does if that is nearer to the output."""
-        before = single[1]
-        if before is None or before <= _ROUNDED or self.query.dtype != torch.float32:
+        Held against the output are a few combinations of its columns; all of them only where these
+        are not within the tolerance.
+        """
+        read = partial(reduced_softmax, pool=pool, block=block)
+        single = self._read_in_combinations(read)
+        if self.output is None or (single[1] is not None and single[1] <= self._tolerance):
             return single
-        double = read(self)
-        after = double[1]
-        return double if after is not None and after < before else single
+        single = self._read_by(read)
+        if not self._may_be_nearer(single[1]):
+            return single
+        double = self._in_double()._read_by(read)
+        return double if _is_nearer(double[1], single[1]) else single
+
+    def _read_in_combinations(
+        self, read: Callable[..., tuple[_Read, torch.Tensor]]
+    ) -> tuple[_Read, float | None]:
+        """Return what is read, and the residual as a few combinations of columns tell it."""
+        precise = torch.promote_types(self.query.dtype, torch.float32)
+        factors = combinations(self.value.shape[2]).to(precise)
+        found, mixed = replace(self, value=self.value.to(precise) @ factors)._computed_by(read)
+        if self.output is None:
+            return found, None
+        output = self.output.to(precise)
+        return found, combined_distance(mixed, output @ factors, output)
+
+    @property
+    def _tolerance(self) -> float:
+        return tolerance_of(str(self.query.dtype).removeprefix("torch."))
+
+    def _may_be_nearer(self, residual: float | None) -> bool:
+        """Tell whether float64 may make weights that are nearer to the output."""
+        rounded = residual is not None and residual > _ROUNDED
+        return rounded and self.query.dtype == torch.float32
 
     def _in_double(self, heads: slice = slice(None), groups: slice = slice(None)) -> Operands:
         """Return some heads of them in float64, and the key heads that these share."""
@@ -109,16 +133,15 @@ class Operands:
             mask=mask,
         )
 
-    def _weights_in_double(self) -> tuple[torch.Tensor, float | None]:
-        """Return weights rounded to float32; in float64 there are those of one key head."""
-        weights = self.query.new_empty(self.shape)
+    def _write_in_double(self, weights: torch.Tensor) -> float | None:
+        """Write weights rounded to float32, return their residual; one key head at a time."""
         mixed = self.query.new_empty(*self.shape[:2], self.value.shape[2], dtype=torch.float64)
         each = len(self.query) // len(self.key)
         for group in range(len(self.key)):
             heads = slice(group * each, (group + 1) * each)
             own = self._in_double(heads, slice(group, group + 1))
             weights[heads], mixed[heads] = own._computed_by(attend)
-        return weights, None if self.output is None else distance(mixed, self.output)
+        return None if self.output is None else distance(mixed, self.output)
 
     def _read_by(
         self, read: Callable[..., tuple[_Read, torch.Tensor]]
@@ -132,6 +155,10 @@ class Operands:
         return read(
             self.query, self.key, self.value, scale=self.scale, mask=self.mask, causal=self.causal
         )
+
+
+def _is_nearer(after: float | None, before: float | None) -> bool:
+    return after is not None and before is not None and after < before
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnreport.joining import SHORTEST
 from attnreport.recording.room import Pool
 from attnreport.reduced import FIGURES
 
@@ -23,8 +22,13 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+# So many sums over a whole row are products of it.
+MOMENTS = 3
 # A row's largest weights are looked for in groups of so many keys.
 _GROUP = 16
+_SUM, _ENTROPY, _DISTANCE = map(FIGURES.index, ("sum", "entropy", "distance"))
+# The weights on the first key, on the one before, the same and the next.
+_BESIDE = slice(FIGURES.index("first"), None)
 # Weight and key in one whole number of two halves: the weight is in the upper one.
 _UPPER = 1 if sys.byteorder == "little" else 0
 _LOWER = 1 - _UPPER
@@ -35,44 +39,59 @@ class Rows:
 
     Args:
         into: what holds what is read.
-        rows: which queries; whole pairs of them, but for the last.
+        rows: which queries; whole blocks of them, but for the last.
         keys: so many keys from the first on are read, at least as many as are ranked; every later
             weight is 0.
         most: ``(query,)`` how many keys each row may look at; None for all of them.
+
+    Attributes:
+        joined: which rows of blocks they make.
+        blocks: how many blocks the keys make.
+        ones: ``(1, 1, row of blocks)``, all 1.
+        moments: what the weights of a row are multiplied by for sums over it, ``(key, 3)``.
     """
 
     def __init__(
         self, into: Reduction, rows: slice, keys: int, most: torch.Tensor | None = None
     ) -> None:
         self.rows, self.keys = rows, keys
-        self.joined = slice(*map(into.block_of, (rows.start, rows.stop + 1)))
+        first, stop = rows.start // into.joins(1), -(-rows.stop // into.joins(1))
+        self.joined, self.blocks = slice(first, stop), -(-keys // into.joins(2))
+        self.ones = torch.ones(1, 1, stop - first)
         self._visible = into.visible[rows]
         self._most = keys if most is None else most.numpy()
         self._seen: NDArray[np.bool_] | None = np.zeros((len(self._visible), keys), np.bool_)
-        asked = torch.arange(rows.start, rows.stop, dtype=torch.float32)
-        answering = torch.arange(keys, dtype=torch.float32)
+        asked, answering = np.arange(rows.start, rows.stop), np.arange(keys)
         # |q − k| is |k − middle| ± (q − middle) for every key on one side of all these rows.
         middle = (rows.start + rows.stop - 1) / 2
-        before, after = answering < rows.start, answering >= rows.stop
-        self._side = before.float() - after.float()
-        self._far = (answering - middle).abs_().mul_(before | after)
-        self._beside = asked - middle
+        side = (answering < rows.start) * 1.0 - (answering >= rows.stop)
+        far = np.abs((answering - middle) * side)
+        moments = np.stack([np.ones(keys), side, far], axis=-1)
+        self.moments = torch.from_numpy(moments.astype(np.float32))
+        self._beside = asked - np.float32(middle)
         self._near = slice(min(rows.start, keys), min(rows.stop, keys))
-        self._apart = (asked.unsqueeze(-1) - answering[self._near]).abs_()
+        apart = np.abs(asked[:, None] - answering[self._near])
+        self._apart = apart.astype(np.float32)
+        places = np.stack([0 * asked, asked - 1, asked, asked + 1])
+        self._there = (places >= 0) & (places < keys)
+        self._places = np.where(self._there, places + keys * np.arange(len(asked)), 0)
 
-    def distance(self, weights: torch.Tensor) -> torch.Tensor:
+    def distance(self, weights: Floats, moments: NDArray[Any]) -> Floats:
         """Return Σ w·|q − k|, ``(head, query)``, of weights ``(head, query, key)``."""
-        flat, shape = weights.flatten(0, 1), weights.shape[:2]
-        far, side = torch.mv(flat, self._far).view(shape), torch.mv(flat, self._side).view(shape)
-        near = (weights[..., self._near] * self._apart).sum(dim=-1)
-        return near.add_(far).addcmul_(side, self._beside)
+        near = np.vecdot(weights[..., self._near], self._apart)
+        distance: Floats = near + moments[..., 2] + moments[..., 1] * self._beside
+        return distance
 
-    def see(self, weights: torch.Tensor) -> None:
+    def beside(self, weights: Floats) -> Floats:
+        """Return ``(4, head, query)``: the weights on the first key and on q − 1, q and q + 1."""
+        found = weights.reshape(len(weights), -1)[:, self._places].swapaxes(0, 1)
+        return np.where(self._there[:, None], found, 0)
+
+    def see(self, weights: Floats) -> None:
         """Count the keys that get a weight from any head, until no more can come."""
         if self._seen is None:
             return
-        for each in weights.numpy():
-            # NumPy compares ten times as fast as torch.
+        for each in weights:
             self._seen |= each > 0
         self._visible[:] = self._seen.sum(axis=-1, dtype=np.int32)
         if (self._visible == self._most).all():
@@ -92,12 +111,14 @@ class Heads:
         self._into = into
         self._pool = pool
         self._count = into.largest.shape[2]
-        self._figure = dict(zip(FIGURES, torch.from_numpy(into.figures[:, heads]), strict=True))
+        self._figures = into.figures[:, heads]
         self._sums = torch.from_numpy(into.sums[heads])
         self._largest, self._largest_keys = into.largest[heads], into.largest_keys[heads]
         self._columns = into.columns[heads]
 
-    def read(self, rows: Rows, weights: torch.Tensor, logs: torch.Tensor) -> None:
+    def read(
+        self, rows: Rows, weights: torch.Tensor, logs: torch.Tensor, moments: torch.Tensor
+    ) -> None:
         """Read some rows.
 
         Args:
@@ -105,49 +126,53 @@ class Heads:
             weights: ``(head, query, key)``, contiguous float32.
             logs: their logarithms, or these and a number for each row, such as scores are; finite
                 where a weight is 0; written over.
+            moments: the weights times ``rows.moments``, ``(head, query, 3)``.
         """
-        own = rows.rows
-        torch.sum(weights, dim=-1, out=self._figure["sum"][:, own])
-        # Σ w·log w, but for the logarithm of the largest weight, which is exact.
-        logs.sub_(logs.amax(dim=-1, keepdim=True)).mul_(weights)
-        torch.sum(logs, dim=-1, out=self._figure["entropy"][:, own])
-        self._figure["distance"][:, own] = rows.distance(weights)
-        self._figure["first"][:, own] = weights[..., 0]
-        for name, offset in (("previous", -1), ("same", 0), ("next", 1)):
-            self._put_diagonal(self._figure[name][:, own], weights, own.start + offset)
         self._join(rows, weights)
-        self._rank(own, weights)
-        rows.see(weights)
+        first = self._rank(rows.rows, weights)
+        # Σ w·log w, but for the logarithm of the largest weight, which is exact.
+        logs.sub_(logs.gather(-1, first))
+        numbers, sums = weights.numpy(), moments.numpy()
+        figures = self._figures[:, :, rows.rows]
+        with np.errstate(invalid="ignore"):  # ∞ · 0 stays NaN
+            figures[_SUM] = sums[..., 0]
+            figures[_ENTROPY] = np.vecdot(numbers, logs.numpy())
+            figures[_DISTANCE] = rows.distance(numbers, sums)
+            figures[_BESIDE] = rows.beside(numbers)
+        rows.see(numbers)
 
     def finish(self) -> None:
         """Make the entropy of what was summed up: log s − Σ w·log w / s with the sum s."""
-        sums, entropy = self._figure["sum"], self._figure["entropy"]
-        largest = torch.from_numpy(self._largest[..., 0])
-        finished = sums.log() - largest.log() - entropy / sums
-        entropy.copy_(finished.masked_fill_(sums == 0, 0))
-
-    @staticmethod
-    def _put_diagonal(figure: torch.Tensor, weights: torch.Tensor, start: int) -> None:
-        """Put one weight of each row, of the first row that on key ``start``, where it is one."""
-        diagonal = weights.diagonal(offset=start, dim1=1, dim2=2)
-        first = max(0, -start)
-        figure[:, first : first + diagonal.shape[1]] = diagonal
+        sums, entropy = self._figures[_SUM], self._figures[_ENTROPY]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            finished = np.log(sums) - np.log(self._largest[..., 0]) - entropy / sums
+        entropy[...] = np.where(sums == 0, 0, finished)
 
     def _join(self, rows: Rows, weights: torch.Tensor) -> None:
-        """Add up every two queries, and every two keys of these."""
-        joined, sums = weights, self._sums[:, rows.joined]
-        if sums.shape[1] < weights.shape[1]:
-            joined = self._pool.room("joined", (len(sums), sums.shape[1], rows.keys))
-            _add_neighbours(weights.mT, joined.mT)
-        ones = torch.ones(1, 1, sums.shape[1]).expand(len(sums), -1, -1)
-        self._columns[:, : rows.keys] += torch.bmm(ones, joined)[:, 0].numpy()
-        if self._into.shape[2] > SHORTEST:
-            _add_neighbours(joined, sums)
-        else:
-            sums[..., : rows.keys], sums[..., rows.keys :] = joined, 0
+        """Add up the queries of each block, and the keys of these."""
+        sums = self._sums[:, rows.joined]
+        joined = self._joined(weights, 1, sums.shape[1])
+        ones = rows.ones.expand(len(sums), -1, -1)
+        self._columns[:, : rows.keys] += torch.bmm(ones, joined).numpy()[:, 0]
+        joined = self._joined(joined, 2, rows.blocks)
+        sums[..., : rows.blocks], sums[..., rows.blocks :] = joined, 0
 
-    def _rank(self, rows: slice, weights: torch.Tensor) -> None:
-        """Find the largest weights of every row, falling, and their keys.
+    def _joined(self, values: torch.Tensor, side: int, blocks: int) -> torch.Tensor:
+        """Add up every two neighbours of a side until so many are left; the last may be alone."""
+        shape, times = list(values.shape), 0
+        while shape[side] > blocks:
+            times += 1
+            pairs, shape[side] = shape[side] // 2, -(-shape[side] // 2)
+            sums = self._pool.room(f"side {side} halved {times} times", tuple(shape))
+            along, into = values.transpose(side, -1), sums.transpose(side, -1)
+            torch.add(along[..., : 2 * pairs : 2], along[..., 1::2], out=into[..., :pairs])
+            if pairs < shape[side]:
+                into[..., pairs] = along[..., -1]
+            values = sums
+        return values
+
+    def _rank(self, rows: slice, weights: torch.Tensor) -> torch.Tensor:
+        """Find the largest weights of every row, falling, and their keys; return the first key.
 
         They lie in those groups of keys that have the largest maxima: of each row only these are
         sorted, which is a tenth of it.
@@ -174,6 +199,7 @@ class Heads:
         largest = packed[..., : -count - 1 : -1].copy()
         self._largest[:, rows] = _half(largest, np.float32, _UPPER)
         self._largest_keys[:, rows] = _half(largest, np.int32, _LOWER)
+        return torch.from_numpy(self._largest_keys[:, rows, :1]).long()
 
 
 def _packed(weights: torch.Tensor, keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -191,17 +217,3 @@ def _packed(weights: torch.Tensor, keys: NDArray[np.int64]) -> NDArray[np.int64]
 def _half(packed: NDArray[np.int64], dtype: type, place: int) -> NDArray[Any]:
     """Return one half of each whole number, a view."""
     return packed.view(dtype)[..., place::2]
-
-
-def _add_neighbours(values: torch.Tensor, into: torch.Tensor) -> None:
-    """Write the sums of every two neighbours in the last dimension; the last may stand alone.
-
-    ``into`` may be longer, and becomes 0 there.
-    """
-    length = values.shape[-1]
-    pairs, blocks = length // 2, -(-length // 2)
-    torch.add(values[..., : 2 * pairs : 2], values[..., 1::2], out=into[..., :pairs])
-    if pairs < blocks:
-        into[..., pairs] = values[..., -1]
-    if blocks < into.shape[-1]:
-        into[..., blocks:] = 0

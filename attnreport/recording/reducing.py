@@ -32,16 +32,16 @@ class Reduction:
     Args:
         shape: ``(head, query, key)`` of the weights.
         sink: ``(head, query)`` or None.
+        block: how many neighbours are one, a power of 2.
 
     Attributes:
-        block: how many neighbours are one.
         sums: ``(head, query block, key block)``, the sum of all weights in it.
         columns: ``(head, key)`` float64; the others as in ``Reduced``.
     """
 
-    def __init__(self, shape: Sequence[int], sink: Floats | None = None) -> None:
+    def __init__(self, shape: Sequence[int], sink: Floats | None = None, block: int = 2) -> None:
         heads, queries, keys = self.shape = tuple(shape)
-        self.block = 2
+        self.block = block
         self.sink = sink
         kept = min(LARGEST, keys)
         self.largest = np.empty((heads, queries, kept), np.float32)
@@ -49,11 +49,11 @@ class Reduction:
         self.visible = np.empty(queries, np.float32)
         self.figures = np.zeros((len(FIGURES), heads, queries), np.float32)
         self.columns = np.zeros((heads, keys))
-        blocks = [length if length <= SHORTEST else -(-length // 2) for length in (queries, keys)]
+        blocks = [-(-self.shape[side] // self.joins(side)) for side in (1, 2)]
         self.sums: Floats = np.empty((heads, *blocks), np.float32)
         # Each thread has the rows of one head.
         self._heads = torch.get_num_threads()
-        self._rows = max(_TOGETHER // max(keys, 1) // 2 * 2, _FEWEST)
+        self._rows = max(_TOGETHER // max(keys, 1) // block * block, _FEWEST, block)
 
     @classmethod
     def of(cls, weights: Floats, sink: Floats | None, pool: Pool | None = None) -> Reduction:
@@ -85,16 +85,16 @@ class Reduction:
             reader = Heads(reduction, heads, pool or Pool())
             for rows in parts:
                 weights = part(heads, rows.rows)
-                reader.read(rows, weights, _logs(weights))
+                reader.read(rows, weights, _logs(weights), weights @ rows.moments)
             reader.finish()
         return reduction
 
-    def block_of(self, query: int) -> int:
-        """Return which row of blocks a query is in before blocks are joined."""
-        return query // 2 if self.shape[1] > SHORTEST else query
+    def joins(self, side: int) -> int:
+        """Return how many neighbours of one side, 1 for queries and 2 for keys, are one."""
+        return self.block if self.shape[side] > SHORTEST else 1
 
     def some_rows(self) -> Iterator[slice]:
-        """Yield the rows that are read together, whole pairs of them."""
+        """Yield the rows that are read together, whole blocks of them."""
         queries = self.shape[1]
         for start in range(0, queries, self._rows):
             yield slice(start, min(start + self._rows, queries))
@@ -108,7 +108,7 @@ class Reduction:
     def coarsen(self) -> None:
         """Join two blocks to one, on both sides."""
         for side in (1, 2):
-            if self.shape[side] > SHORTEST:
+            if self.joins(side) > 1:
                 self.sums = summed(self.sums, blocks(self.sums.shape[side], 2), axis=side)
         self.block *= 2
 

@@ -28,12 +28,17 @@ class Pool:
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+        self._last: dict[tuple[str, torch.dtype], torch.Tensor] = {}
 
     def room(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
         """Return a tensor with anything in it; the last of this name is overwritten."""
+        last = self._last.get((name, dtype))
+        if last is not None and last.shape == shape:
+            return last
         size, held = math.prod(shape), self._held.get((name, dtype))
         if held is None or held.numel() < size:
             held = self._held[name, dtype] = torch.empty(size, dtype=dtype)
-        return held[:size].view(shape)
+        last = self._last[name, dtype] = held[:size].view(shape)
+        return last

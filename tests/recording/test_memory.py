@@ -81,7 +81,8 @@ def test_what_is_kept_is_exact_for_what_it_says(causal, length):
         assert full.reduced is None
         assert reduced.block in (2, 4, 8)
         np.testing.assert_allclose(part.weights, blocks_of(weights, reduced.block), atol=1e-6)
-        assert part.residual == full.residual
+        # What the longest row of the difference has, not its largest number.
+        assert full.residual / 2 < part.residual <= max(full.residual, part.tolerance)
         assert (reduced.queries, reduced.keys) == (full.queries, full.keys)
         assert part.queries.labels[1] == f"t{reduced.block}…t{2 * reduced.block - 1}"
         order = np.sort(weights, axis=2)[:, :, ::-1][:, :, :LARGEST]
@@ -192,16 +193,24 @@ def test_what_waited_and_failed_is_named(monkeypatch):
 
 PEAK = """
 import json, resource, sys, torch
-sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
 from test_memory import HEADS, WIDTH, Layers
 import attnreport
 
 def peak():
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
+    # What getrusage tells on Linux begins with what the parent needed.
+    status = Path("/proc/self/status")
+    if status.exists():
+        words = status.read_text().split()
+        return int(words[words.index("VmHWM:") + 1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
+torch.manual_seed(0)
 model, x = Layers(False, 6).eval(), torch.randn(1, 2048, HEADS * WIDTH)
 with torch.no_grad():
+    for each in model.parameters():
+        each *= float(sys.argv[2])
     model(x)
     plain = peak()
     with attnreport.capture(model, **json.loads(sys.argv[1])) as recording:
@@ -220,15 +229,18 @@ LAYER = HEADS * 2048 * 2048 * 4
         ({}, 6 * LAYER),
     ],
 )
-def test_memory_grows_by_one_layer_and_what_is_kept(options, kept):
+# Where scores are so large that rounding shows, one head at a time is computed in float64 too.
+@pytest.mark.parametrize(("size", "extra"), [(0.5, 0), (1, 8 * 2048**2)])
+def test_memory_grows_by_one_layer_and_what_is_kept(options, kept, size, extra):
     here = Path(__file__).parent
-    words = [sys.executable, "-c", PEAK, json.dumps(options), here, here.parent, here.parent.parent]
+    folders = here, here.parent, here.parent.parent
+    words = [sys.executable, "-c", PEAK, json.dumps(options), str(size), *folders]
     ran = subprocess.run(words, capture_output=True, text=True, check=True)
     grown, found = map(int, ran.stdout.split())
     assert found == kept
-    assert grown < kept + LAYER + 25e6
+    assert grown < kept + LAYER + extra + 25e6
     if "max_memory" in options:
-        assert grown < options["max_memory"] + 20e6
+        assert grown < options["max_memory"] + extra + 20e6
 
 
 @pytest.mark.parametrize("size", [0, -1, "2GB", 1.5])

@@ -9,9 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnreport.attention import tolerance_of
 from attnreport.recording import reducing
 from attnreport.recording.by_rows import reduced_softmax
+from attnreport.recording.operands import Operands
 from attnreport.recording.reducing import Reduction
+from attnreport.recording.room import Pool
 from attnreport.reduced import FIGURES, LARGEST
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
@@ -65,9 +68,9 @@ def figures_of(weights):
     return found
 
 
-def agrees(reduction, weights):
+def agrees(reduction, weights, block=2):
     kept = min(LARGEST, weights.shape[2])
-    np.testing.assert_allclose(reduction.sums, blocks_of(weights, 2), atol=5e-6)
+    np.testing.assert_allclose(reduction.sums, blocks_of(weights, block), rtol=1e-5, atol=5e-6)
     np.testing.assert_allclose(reduction.columns, weights.sum(axis=1), rtol=1e-5, atol=1e-5)
     order = np.sort(weights, axis=2)[:, :, ::-1][:, :, :kept]
     np.testing.assert_allclose(reduction.largest, order, atol=2e-6)
@@ -92,10 +95,11 @@ def agrees(reduction, weights):
     ),
     dtype=st.sampled_from(DTYPES),
     together=st.sampled_from([1, 1 << 12, 1 << 19]),
+    block=st.sampled_from([2, 4, 32]),
     seed=st.integers(0, 2**16),
 )
 def test_what_is_read_off_is_that_of_the_formula(  # noqa: PLR0917 - hypothesis names them
-    groups, share, queries, keys, kind, dtype, together, seed
+    groups, share, queries, keys, kind, dtype, together, block, seed
 ):
     torch.manual_seed(seed)
     query = (3 * torch.randn(groups * share, queries, 5)).to(dtype)
@@ -103,10 +107,10 @@ def test_what_is_read_off_is_that_of_the_formula(  # noqa: PLR0917 - hypothesis 
     mask, causal = mask_of(kind, groups * share, queries, keys), kind == "causal"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reducing, "_TOGETHER", together)
-        reduction, mixed = reduced_softmax(query, key, value, mask=mask, causal=causal)
+        reduction, mixed = reduced_softmax(query, key, value, mask=mask, causal=causal, block=block)
         own = mask if mask is None or mask.dtype == torch.bool else mask.double()
         expected = reference.weights_of(query, key, mask=own, causal=causal)
-        agrees(reduction, expected)
+        agrees(reduction, expected, block)
         agrees(Reduction.of(expected.astype(np.float32), None), expected)
     values = np.repeat(value.double().numpy(), share, axis=0)
     np.testing.assert_allclose(mixed, expected @ values, atol=2e-5)
@@ -125,3 +129,43 @@ def test_not_a_number_is_above_all_and_stays():
     weights[0, 4, 250] = -np.float32(np.nan)
     assert np.isnan(Reduction.of(weights, None).largest[0, 4, 0])
     assert Reduction.of(weights, None).largest_keys[0, 4, 0] == 250
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    heads=st.sampled_from([1, 2, 6]),
+    width=st.sampled_from([1, 5, 64]),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 2**16),
+)
+def test_the_residual_is_no_less_than_the_formula_has(heads, width, dtype, seed):
+    torch.manual_seed(seed)
+    query, key = torch.randn(2, heads, 70, 8).to(dtype)
+    value = torch.randn(heads, 70, width).to(dtype)
+    exact = reference.weights_of(query, key) @ value.double().numpy()
+    output = torch.from_numpy(exact).to(dtype)
+    _, residual = Operands(query, key, value, output).reduced(Pool(), 2)
+    error = np.abs(exact - output.double().numpy()).max() / np.abs(exact).max()
+    assert error / 3 < residual < tolerance_of(str(dtype).removeprefix("torch."))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("at", [(0, 0, 0), (1, 69, 63), (1, 33, 7)])
+def test_one_wrong_number_of_an_output_is_found_and_told_exactly(dtype, at):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 70, 64).to(dtype)
+    output = torch.from_numpy(reference.weights_of(query, key) @ value.double().numpy())
+    largest = output.abs().max()
+    output[at] -= 0.1 * largest * output[at].sign()
+    _, residual = Operands(query, key, value, output.to(dtype)).reduced(Pool(), 2)
+    expected = 0.1 * largest / output.abs().max()
+    assert residual == pytest.approx(float(expected), rel=0.05)
+
+
+def test_an_output_that_is_no_number_leaves_no_residual():
+    query, key, value = torch.randn(3, 2, 40, 32)
+    output = torch.full((2, 40, 32), math.nan)
+    assert Operands(query, key, value, output).reduced(Pool(), 2)[1] is None
+    assert Operands(query, key, value, None).reduced(Pool(), 2)[1] is None
+    nothing = torch.zeros(2, 40, 32)
+    assert Operands(query, key, nothing, nothing).reduced(Pool(), 2)[1] == 0

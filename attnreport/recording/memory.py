@@ -138,7 +138,7 @@ class Memory:
             found.value_norms = None
             found.unweighed = "neighbouring positions are joined"
         while found.reduction.block < self._block:
-            found.reduction.coarsen()
+            found.reduction.coarsen(self._pool)
 
     @property
     def note(self) -> str:

@@ -151,25 +151,11 @@ class Heads:
     def _join(self, rows: Rows, weights: torch.Tensor) -> None:
         """Add up the queries of each block, and the keys of these."""
         sums = self._sums[:, rows.joined]
-        joined = self._joined(weights, 1, sums.shape[1])
+        joined = joined_up(weights, 1, sums.shape[1], self._pool)
         ones = rows.ones.expand(len(sums), -1, -1)
         self._columns[:, : rows.keys] += torch.bmm(ones, joined).numpy()[:, 0]
-        joined = self._joined(joined, 2, rows.blocks)
+        joined = joined_up(joined, 2, rows.blocks, self._pool)
         sums[..., : rows.blocks], sums[..., rows.blocks :] = joined, 0
-
-    def _joined(self, values: torch.Tensor, side: int, blocks: int) -> torch.Tensor:
-        """Add up every two neighbours of a side until so many are left; the last may be alone."""
-        shape, times = list(values.shape), 0
-        while shape[side] > blocks:
-            times += 1
-            pairs, shape[side] = shape[side] // 2, -(-shape[side] // 2)
-            sums = self._pool.room(f"side {side} halved {times} times", tuple(shape))
-            along, into = values.transpose(side, -1), sums.transpose(side, -1)
-            torch.add(along[..., : 2 * pairs : 2], along[..., 1::2], out=into[..., :pairs])
-            if pairs < shape[side]:
-                into[..., pairs] = along[..., -1]
-            values = sums
-        return values
 
     def _rank(self, rows: slice, weights: torch.Tensor) -> torch.Tensor:
         """Find the largest weights of every row, falling, and their keys; return the first key.
@@ -200,6 +186,28 @@ class Heads:
         self._largest[:, rows] = _half(largest, np.float32, _UPPER)
         self._largest_keys[:, rows] = _half(largest, np.int32, _LOWER)
         return torch.from_numpy(self._largest_keys[:, rows, :1]).long()
+
+
+def joined_up(values: torch.Tensor, side: int, blocks: int, pool: Pool) -> torch.Tensor:
+    """Add up every two neighbours of a side until so many are left; the last may be alone.
+
+    Args:
+        values: ``(head, query, key)``.
+        side: 1 for queries, 2 for keys.
+        blocks: how many are to be left.
+        pool: where they are written.
+    """
+    shape, times = list(values.shape), 0
+    while shape[side] > blocks:
+        times += 1
+        pairs, shape[side] = shape[side] // 2, -(-shape[side] // 2)
+        sums = pool.room(f"side {side} halved {times} times", tuple(shape))
+        along, into = values.transpose(side, -1), sums.transpose(side, -1)
+        torch.add(along[..., : 2 * pairs : 2], along[..., 1::2], out=into[..., :pairs])
+        if pairs < shape[side]:
+            into[..., pairs] = along[..., -1]
+        values = sums
+    return values
 
 
 def _packed(weights: torch.Tensor, keys: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from attnreport.axis import Axis
 from attnreport.joining import SHORTEST, Groups, blocks, joined_axis, members, summed
-from attnreport.recording.reading import Heads, Rows
+from attnreport.recording.reading import Heads, Rows, joined_up
 from attnreport.recording.room import Pool
 from attnreport.reduced import FIGURES, LARGEST, Reduced
 
@@ -49,8 +49,7 @@ class Reduction:
         self.visible = np.empty(queries, np.float32)
         self.figures = np.zeros((len(FIGURES), heads, queries), np.float32)
         self.columns = np.zeros((heads, keys))
-        blocks = [-(-self.shape[side] // self.joins(side)) for side in (1, 2)]
-        self.sums: Floats = np.empty((heads, *blocks), np.float32)
+        self.sums: Floats = np.empty((heads, *self._blocks), np.float32)
         # Each thread has the rows of one head.
         self._heads = torch.get_num_threads()
         self._rows = max(_TOGETHER // max(keys, 1) // block * block, _FEWEST, block)
@@ -93,6 +92,11 @@ class Reduction:
         """Return how many neighbours of one side, 1 for queries and 2 for keys, are one."""
         return self.block if self.shape[side] > SHORTEST else 1
 
+    @property
+    def _blocks(self) -> list[int]:
+        """Return how many blocks there are of queries, and of keys."""
+        return [-(-self.shape[side] // self.joins(side)) for side in (1, 2)]
+
     def some_rows(self) -> Iterator[slice]:
         """Yield the rows that are read together, whole blocks of them."""
         queries = self.shape[1]
@@ -105,12 +109,14 @@ class Reduction:
         for start in range(0, heads, self._heads):
             yield slice(start, min(start + self._heads, heads))
 
-    def coarsen(self) -> None:
-        """Join two blocks to one, on both sides."""
-        for side in (1, 2):
-            if self.joins(side) > 1:
-                self.sums = summed(self.sums, blocks(self.sums.shape[side], 2), axis=side)
-        self.block *= 2
+    def coarsen(self, pool: Pool) -> None:
+        """Join two blocks to one, on both sides; ``pool`` is for what is between."""
+        finer, self.block = torch.from_numpy(self.sums), 2 * self.block
+        self.sums = np.empty((len(finer), *self._blocks), np.float32)
+        for head, into in enumerate(torch.from_numpy(self.sums)):
+            rows, columns = into.shape
+            joined = joined_up(finer[head : head + 1], 1, rows, pool)
+            into.copy_(joined_up(joined, 2, columns, pool)[0])
 
     @property
     def nbytes(self) -> int:

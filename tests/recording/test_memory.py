@@ -17,6 +17,7 @@ from attnreport.errors import InvalidMeasure
 from attnreport.measures import all_head_scores, flow, rollout
 from attnreport.recording import operands, product
 from attnreport.recording.reducing import Reduction
+from attnreport.recording.room import Pool
 from attnreport.reduced import LARGEST
 
 HEADS, LENGTH, WIDTH = 3, 300, 8
@@ -264,7 +265,7 @@ def test_masked_rows_sinks_and_nan_stay_what_they_are():
     assert np.isnan(joined[0]).sum() == 1
     assert (reduction.figures[0][:, 7] == 0).all()
     np.testing.assert_allclose(reduction.joined_sink(), np.full((2, 20), 0.25))
-    reduction.coarsen()
+    reduction.coarsen(Pool())
     np.testing.assert_allclose(
         reduction.weights(normalised=True)[1], blocks_of(weights, 4)[1], atol=1e-6
     )

@@ -16,6 +16,7 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.layout import Layout
 from attnreport.recording.registry import recorder
+from attnreport.recording.siblings import sequences_of
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, mix, normalise, scores_of, to_host
 
@@ -59,12 +60,13 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         scores = scores.masked_fill(~allowed, -math.inf)
         weights = normalise(scores, may_be_blind=True)
         residual = distance(mix(weights, layout.pick(value)), layout.pick(real))
+    sequences = sequences_of(watch.streams, query, key)
     found = Found(
         name=name,
         call=_CALL,
         weights=to_host(weights, ours=True),
-        queries=queries,
-        keys=watch.streams.of(key),
+        queries=sequences[0],
+        keys=sequences[1],
         dtype=str(query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=list(layout.reasons),

@@ -22,6 +22,7 @@ from attnreport.recording.hearing import Hearing
 from attnreport.recording.layout import Layout
 from attnreport.recording.registry import name_of
 from attnreport.recording.rules import FROM_OPERANDS, Places, Rules, packed
+from attnreport.recording.siblings import sequences_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import (
@@ -84,7 +85,7 @@ def _streams(watch: Watch, given: dict[str, Any]) -> tuple[Stream | None, Stream
     query, key = given.get("query"), given.get("key")
     if not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor):
         return None, None
-    return watch.streams.of(query), watch.streams.of(key)
+    return sequences_of(watch.streams, query, key)
 
 
 # While it runs, a watch sees what attention functions of transformers are called with.
@@ -107,15 +108,16 @@ def _record(watch: Watch, seen: _Seen) -> None:
     operands: list[Any] = [seen.given.get(name) for name in ("query", "key", "value")]
     query, key, value = operands
     output = seen.output[0] if isinstance(seen.output, tuple) else seen.output
+    stream = None if seen.queries is None else seen.queries.whole
     if isinstance(output, torch.Tensor):
-        watch.streams.assign(output, seen.queries)
+        watch.streams.assign(output, stream)
     name = watch.wanted(seen.name)
     if name is None:
         return
     if any(not isinstance(x, torch.Tensor) or x.dim() != 4 for x in (query, key, value, output)):
         watch.miss(seen.name, "its arguments are not (batch, head, position, width)")
         return
-    layout = watch.layout((*query.shape[:-1], key.shape[-2]), seen.queries)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), stream)
     if isinstance(layout, str):
         watch.miss(seen.name, layout)
         return

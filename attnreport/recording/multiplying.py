@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from attnreport.recording.moving import Moving
+from attnreport.recording.siblings import told_apart
 from attnreport.recording.steps import Crossing, agreed
 
 
@@ -39,7 +40,7 @@ def _crossing(
     # Weights times values: of these two only one has positions in the result.
     if sides is None or first is None or second is None or first.weights or second.weights:
         return Crossing(None, None)
-    return Crossing(first.stream, second.stream, *sides)
+    return Crossing(*told_apart((first.stream, second.stream), first, second), *sides)
 
 
 def contracted(call: Moving) -> None:

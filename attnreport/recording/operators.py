@@ -21,6 +21,7 @@ from attnreport.recording.found import Found, Mixed
 from attnreport.recording.places import Pieces
 from attnreport.recording.registry import Recorder, operator_recorders
 from attnreport.recording.rules import FROM_OPERANDS, Rules, packed
+from attnreport.recording.siblings import sequences_of
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, distance, mix, to_host
 from attnreport.recording.windows import Side, is_ordinary, lay, pieces_for
@@ -213,8 +214,8 @@ def _keep(  # noqa: PLR0913, PLR0917 - what is known of one call
         why = f"what its arguments say is not what it returned, by {residual:.2g}"
         watch.miss(call.name, why)
         return
-    stream = watch.streams.of(call.given["query"])
-    found = Found(name, call.name, _NONE, stream, watch.streams.of(call.given["key"]), dtype, None)
+    sequences = sequences_of(watch.streams, call.given["query"], call.given["key"])
+    found = Found(name, call.name, _NONE, *sequences, dtype, None)
     found.reasons += [FROM_OPERANDS, *rules.reasons]
     found.residual, found.copies = residual, copies
     if dropout:

@@ -111,8 +111,9 @@ def _sides(watch: Watch, product: Matrices) -> Sides:
     found = sides_of(streams, rows.tensor, rows.arrange)
     if found is None:
         return Sides(streams.of(rows.tensor), streams.of(product.source))
-    if isinstance(returned, torch.Tensor) and streams.of(returned) is not found.queries:
-        streams.assign(returned, found.queries)
+    whole = None if found.queries is None else found.queries.whole
+    if isinstance(returned, torch.Tensor) and streams.of(returned) is not whole:
+        streams.assign(returned, whole)
     return found
 
 

@@ -18,6 +18,7 @@ from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.laying import Part
 from attnreport.recording.projection import Projections
 from attnreport.recording.sending import Norm
+from attnreport.recording.siblings import sequences_of
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, distance, to_host
 
@@ -73,12 +74,13 @@ def record(watch: Watch, seen: Seen, read: Callable[[], Reading]) -> None:
         residual = None if reading.dropout else distance(reading.computed, reading.output)
         weights, extra = reading.weights, reading.extra
         own = weights[..., : weights.shape[-1] - extra]
+    sequences = sequences_of(watch.streams, seen.query, seen.key, projected=False)
     found = Found(
         name=name,
         call=seen.call,
         weights=to_host(own, ours=True),
-        queries=queries,
-        keys=watch.streams.of(seen.key),
+        queries=sequences[0],
+        keys=sequences[1],
         dtype=str(seen.query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],

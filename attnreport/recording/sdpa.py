@@ -21,6 +21,7 @@ from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.memory import NO_WEIGHTS
 from attnreport.recording.operands import Operands
 from attnreport.recording.registry import recorder
+from attnreport.recording.siblings import sequences_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import before_dropout, softmax_weights, to_host
@@ -81,13 +82,14 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         weights, residual = (None, None) if later else operands.weights()
         if weights is not None and packed:
             weights = weights.reshape(-1, 1, weights.shape[-1])
+    sequences = sequences_of(watch.streams, query, key)
     found = Found(
         name=name,
         call=_CALL,
         weights=NO_WEIGHTS if weights is None else to_host(weights, ours=True),
         waiting=operands if later else None,
-        queries=queries,
-        keys=watch.streams.of(key),
+        queries=sequences[0],
+        keys=sequences[1],
         dtype=_dtype(query),
         residual=residual,
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],

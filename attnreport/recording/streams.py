@@ -56,6 +56,9 @@ class Stream:
         self.batch = batch
         self.length = length
         self._masks: Stream | None = None
+        self._parts: dict[tuple[int, int], Stream] = {}
+        # Of a part: what it is one example of.
+        self.whole: Stream = self
         # Of masks: the sequence whose positions they are about.
         self.about: Stream = self
 
@@ -73,6 +76,16 @@ class Stream:
             )
             self._masks.about = self
         return self._masks
+
+    def part(self, place: tuple[int, int]) -> Stream:
+        """Return one of several examples of it that are sequences of their own, always the same.
+
+        Nobody said what its positions stand for.
+        """
+        if place not in self._parts:
+            self._parts[place] = Stream(self.rank, pictured=self.pictured)
+            self._parts[place].whole = self.whole
+        return self._parts[place]
 
     @property
     def of_pictures(self) -> bool:

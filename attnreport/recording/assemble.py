@@ -120,9 +120,7 @@ def _selected(found: Found, selection: Selection) -> Found:
 
 def _lay(found: Found, layer: int, axes: Axes, call: int) -> tuple[LedgerEntry, Attention | None]:
     _, length, width = found.shape
-    reasons = list(found.reasons)
-    if found.queries is None or found.keys is None:
-        reasons.append("no input could be followed to its queries or keys")
+    reasons = [*found.reasons, *_said_of_streams(found)]
     sides = (
         (found.query_axis, found.queries, length, found.query_part, "queries"),
         (found.key_axis, found.keys, width, found.key_part, "keys"),
@@ -202,6 +200,15 @@ def _attention(found: Found, layer: int, queries: Axis, keys: Axis) -> Attention
         normalised=found.normalised and reduction.whole_rows(),
         reduced=reduction.exact(queries, keys, normalised=found.normalised),
     )
+
+
+def _said_of_streams(found: Found) -> list[str]:
+    """Return what is to be said of what its queries and keys belong to."""
+    if found.queries is None or found.keys is None:
+        return ["no input could be followed to its queries or keys"]
+    if found.queries.whole is not found.queries:
+        return ["its queries and its keys were taken out of one batch, as two sequences"]
+    return []
 
 
 def _whole(attention: Attention) -> tuple[Axis, ...]:

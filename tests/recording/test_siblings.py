@@ -108,6 +108,8 @@ def test_two_examples_that_look_at_each_other_are_two_sequences(make, take):
     assert there.queries is back.keys
     assert there.keys is back.queries
     assert there.queries is not there.keys
+    apart = ["as two sequences" in entry.reason for entry in run.ledger]
+    assert apart == [kind == "cross" for _, kind in kinds]
     # The same parts later are the same sequences.
     assert run.attentions[5].queries is there.queries
     assert run.attentions[5].keys is there.keys

@@ -60,13 +60,13 @@ def flex_attention(  # noqa: PLR0913, PLR0917 - torch's own signature
         scores = scores.masked_fill(~allowed, -math.inf)
         weights = normalise(scores, may_be_blind=True)
         residual = distance(mix(weights, layout.pick(value)), layout.pick(real))
-    sequences = sequences_of(watch.streams, query, key)
+    asking, answering = sequences_of(watch.streams, query, key)
     found = Found(
         name=name,
         call=_CALL,
         weights=to_host(weights, ours=True),
-        queries=sequences[0],
-        keys=sequences[1],
+        queries=asking,
+        keys=answering,
         dtype=str(query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=list(layout.reasons),

@@ -18,6 +18,7 @@ from attnreport.joining import SHORTEST
 from attnreport.recording.apart import quietly
 from attnreport.recording.reducing import Reduction
 from attnreport.recording.room import Pool
+from attnreport.recording.weights import COMBINATIONS
 
 if TYPE_CHECKING:
     from attnreport.recording.found import Found
@@ -152,7 +153,8 @@ class Memory:
             "Weights of joined keys are added up, weights of joined queries averaged. Exact are "
             "the eight largest weights of every row, the sums of rows and columns, and the "
             "measures that are shown. Weights × values are held against what a layer returned in "
-            "13 random combinations of columns, and whole where these are not within the tolerance."
+            f"{COMBINATIONS} random combinations of columns, and whole where these are not within "
+            "the tolerance."
         )
 
 

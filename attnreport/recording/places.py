@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, agreed, main_parent
+from attnreport.recording.steps import NOWHERE, Parent, Step, Unclear, agreed, moved, way_back
 from attnreport.recording.streams import Streams, Tag
 
 # The number of what comes from somewhere else than the sequence.
@@ -39,14 +39,8 @@ def roots(streams: Streams, tensor: torch.Tensor, batch: int) -> Iterator[Root]:
 
     Only before it was padded or shifted is it the sequence itself.
     """
-    way: list[Parent] = []
     tag = streams.tag(tensor)
-    while tag is not None and tag.step is not None:
-        parent = main_parent(tag.step)
-        if parent is None:
-            break
-        way.append(parent)
-        tag = parent.tag
+    way = [] if tag is None else list(way_back(tag))
     for parent in reversed(way):
         for numbers in _numbered(parent, batch):
             yield Root(parent.tag, numbers, (int(numbers.max()) + 1) // batch)
@@ -119,11 +113,7 @@ def _taken(
         else numbers
         for parent, numbers in zip(step.parents, given, strict=True)
     ]
-    try:
-        after = step.move(before)
-    except (Unclear, RuntimeError, IndexError, TypeError):
-        return None
-    return after if tuple(after.shape) == step.after else None
+    return moved(step, before)
 
 
 def lie_along(numbers: torch.Tensor, dimension: int) -> bool:

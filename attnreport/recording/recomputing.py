@@ -74,13 +74,13 @@ def record(watch: Watch, seen: Seen, read: Callable[[], Reading]) -> None:
         residual = None if reading.dropout else distance(reading.computed, reading.output)
         weights, extra = reading.weights, reading.extra
         own = weights[..., : weights.shape[-1] - extra]
-    sequences = sequences_of(watch.streams, seen.query, seen.key, projected=False)
+    asking, answering = sequences_of(watch.streams, seen.query, seen.key, projected=False)
     found = Found(
         name=name,
         call=seen.call,
         weights=to_host(own, ours=True),
-        queries=sequences[0],
-        keys=sequences[1],
+        queries=asking,
+        keys=answering,
         dtype=str(seen.query.dtype).removeprefix("torch."),
         residual=residual,
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],

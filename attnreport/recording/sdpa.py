@@ -82,14 +82,14 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         weights, residual = (None, None) if later else operands.weights()
         if weights is not None and packed:
             weights = weights.reshape(-1, 1, weights.shape[-1])
-    sequences = sequences_of(watch.streams, query, key)
+    asking, answering = sequences_of(watch.streams, query, key)
     found = Found(
         name=name,
         call=_CALL,
         weights=NO_WEIGHTS if weights is None else to_host(weights, ours=True),
         waiting=operands if later else None,
-        queries=sequences[0],
-        keys=sequences[1],
+        queries=asking,
+        keys=answering,
         dtype=_dtype(query),
         residual=residual,
         reasons=[*layout.reasons, *([before_dropout(dropout_p)] if dropout_p else [])],

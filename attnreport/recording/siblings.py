@@ -8,10 +8,11 @@ and their positions are not the same. Knows no attention.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 
-from attnreport.recording.steps import LONGEST, Step, Unclear, main_parent
+from attnreport.recording.steps import Step, moved, way_back
 from attnreport.recording.streams import Stream, Streams, Tag
 
 # So many steps lie at most between a projection and the product with the keys.
@@ -63,26 +64,18 @@ def told_apart(
 
 def _projected_from(tag: Tag | None) -> Tag | None:
     """Return what the last projection on the way to here read."""
-    for _ in range(_FURTHEST):
-        if tag is None or tag.step is None:
-            return None
-        parent = main_parent(tag.step)
+    if tag is None:
+        return None
+    for parent in islice(way_back(tag), _FURTHEST):
         if tag.features is not None:
-            return None if parent is None else parent.tag
-        tag = None if parent is None else parent.tag
+            return parent.tag
+        tag = parent.tag
     return None
 
 
 def _way(tag: Tag) -> list[Tag]:
     """Return what a tensor came from, itself first."""
-    way = [tag]
-    while len(way) < LONGEST and tag.step is not None:
-        parent = main_parent(tag.step)
-        if parent is None:
-            break
-        tag = parent.tag
-        way.append(tag)
-    return way
+    return [tag, *(parent.tag for parent in way_back(tag))]
 
 
 def _taken(asked: Sequence[Tag], answering: Sequence[Tag]) -> tuple[_Place, _Place] | None:
@@ -120,9 +113,7 @@ def _moves(way: Sequence[Tag]) -> list[Step]:
 
 def _numbers(steps: Sequence[Step], numbers: torch.Tensor) -> set[int]:
     """Return which numbers are left after these steps; none where that is unclear."""
-    try:
-        for step in steps:
-            numbers = step.move([numbers])
-    except (Unclear, RuntimeError, IndexError, TypeError):
-        return set()
-    return set(torch.unique(numbers).tolist())
+    left: torch.Tensor | None = numbers
+    for step in steps:
+        left = None if left is None else moved(step, [left])
+    return set() if left is None else set(torch.unique(left).tolist())

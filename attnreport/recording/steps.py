@@ -7,7 +7,7 @@ functions do to positions is the business of moves.py; which numbers there are, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,22 @@ def main_parent(step: Step) -> Parent | None:
         (each for each in known if not beginning_of(each.tag).learned),
         known[0] if known else None,
     )
+
+
+def way_back(tag: Tag) -> Iterator[Parent]:
+    """Yield what a tensor came from, step by step: of each step its main parent."""
+    while tag.step is not None and (parent := main_parent(tag.step)) is not None:
+        yield parent
+        tag = parent.tag
+
+
+def moved(step: Step, before: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """Return the numbers after a step; None where they are unclear."""
+    try:
+        after = step.move(before)
+    except (Unclear, RuntimeError, IndexError, TypeError):
+        return None
+    return after if tuple(after.shape) == step.after else None
 
 
 def length_of(tag: Tag) -> int:

@@ -17,7 +17,7 @@ from attnreport.recording.room import room
 # What is computed together on a CPU: so many bytes for each thread stay in its cache.
 _CACHE = 1 << 20
 # Products with 16 columns are the fastest of the narrow ones; three are for sums (reading.py).
-_COMBINATIONS = 13
+COMBINATIONS = 13
 
 
 def softmax_weights(  # noqa: PLR0913 - the formula has this many terms
@@ -215,7 +215,7 @@ def combinations(width: int) -> torch.Tensor:
     They are the same every time. Two vectors are told apart by any one of them with probability 1
     (Freivalds 1977); the mean of the squares is that of their distance, on average.
     """
-    return torch.randn(width, _COMBINATIONS, generator=torch.Generator().manual_seed(width))
+    return torch.randn(width, COMBINATIONS, generator=torch.Generator().manual_seed(width))
 
 
 def combined_distance(
@@ -224,7 +224,7 @@ def combined_distance(
     """Return max ‖row of computed - row of output‖ / max |output| by combinations of columns.
 
     The norm of a row is at least its largest value, so that this is more than ``distance`` but for
-    chance: with 13 combinations it is less than a fifth of the norm once in a million.
+    chance: with 13 combinations it is less than a quarter of it once in a million.
 
     Args:
         computed: ``(…, combination)`` of what was computed.

@@ -236,7 +236,7 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
     ]
     entries += [
         LedgerEntry(path, type(module).__name__, None, "TorchScript runs where nothing can watch")
-        for path, module in watch.names.model.named_modules()
+        for path, module in watch.names.modules()
         if isinstance(module, torch.jit.ScriptModule)
     ]
     names = [entry.name for entry in (*ledger, *entries)]

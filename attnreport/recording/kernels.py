@@ -22,8 +22,8 @@ from attnreport.recording.hearing import Hearing
 from attnreport.recording.layout import Layout
 from attnreport.recording.registry import name_of
 from attnreport.recording.rules import FROM_OPERANDS, Places, Rules, packed
-from attnreport.recording.siblings import sequences_of
-from attnreport.recording.streams import Stream
+from attnreport.recording.siblings import told_apart
+from attnreport.recording.streams import Stream, Tag
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import (
     before_dropout,
@@ -59,11 +59,13 @@ def _watched(function: Callable[..., Any], watches: list[Watch]) -> Callable[...
     @functools.wraps(function)
     def attend(*args: Any, **kwargs: Any) -> Any:
         given = dict(zip(_NAMES, args, strict=False)) | kwargs
-        before = [_before(watch, function, given) for watch in watches]
+        calls = [(watch, _Seen(name_of(function), given, len(watch.found))) for watch in watches]
+        for watch, seen in calls:
+            watch.attempt(function, _begin, seen)
         output = function(*args, **kwargs)
-        for watch, (count, queries, keys) in zip(watches, before, strict=True):
-            if len(watch.found) == count and not torch.compiler.is_compiling():
-                seen = _Seen(name_of(function), given, output, queries, keys)
+        for watch, seen in calls:
+            if len(watch.found) == seen.count and not torch.compiler.is_compiling():
+                seen.output = output
                 with without_modes():
                     watch.attempt(function, _record, seen)
         return output
@@ -71,36 +73,41 @@ def _watched(function: Callable[..., Any], watches: list[Watch]) -> Callable[...
     return attend
 
 
-def _before(
-    watch: Watch, function: Callable[..., Any], given: dict[str, Any]
-) -> tuple[int, Stream | None, Stream | None]:
-    """Return how much was found until now, and the streams of queries and keys."""
-    streams: list[tuple[Stream | None, Stream | None]] = [(None, None)]
-    watch.attempt(function, lambda own: streams.append(_streams(own, given)))
-    return (len(watch.found), *streams[-1])
-
-
-def _streams(watch: Watch, given: dict[str, Any]) -> tuple[Stream | None, Stream | None]:
-    """Return whose positions queries and keys have, before the function may write over them."""
-    query, key = given.get("query"), given.get("key")
-    if not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor):
-        return None, None
-    return sequences_of(watch.streams, query, key)
-
-
 # While it runs, a watch sees what attention functions of transformers are called with.
 KERNELS = Hearing(_interface, "get_interface", _wrapping)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Seen:
-    """Hold one call of an attention function: its arguments by name, and what it returned."""
+    """Hold one call of an attention function.
+
+    Attributes:
+        name: of the function.
+        given: its arguments by name.
+        count: how much was found until then.
+        query: what was known of the queries before the call, which may write over them.
+        key: the same of the keys.
+        output: what it returned.
+    """
 
     name: str
     given: dict[str, Any]
-    output: Any
-    queries: Stream | None
-    keys: Stream | None
+    count: int
+    query: Tag | None = None
+    key: Tag | None = None
+    output: Any = None
+
+    def sequences(self) -> tuple[Stream | None, Stream | None]:
+        """Return whose positions queries and keys have."""
+        if self.query is None or self.key is None:
+            return None, None
+        return told_apart((self.query.stream, self.key.stream), self.query, self.key)
+
+
+def _begin(watch: Watch, seen: _Seen) -> None:
+    query, key = seen.given.get("query"), seen.given.get("key")
+    if isinstance(query, torch.Tensor) and isinstance(key, torch.Tensor):
+        seen.query, seen.key = watch.streams.tag(query), watch.streams.tag(key)
 
 
 def _record(watch: Watch, seen: _Seen) -> None:
@@ -108,7 +115,8 @@ def _record(watch: Watch, seen: _Seen) -> None:
     operands: list[Any] = [seen.given.get(name) for name in ("query", "key", "value")]
     query, key, value = operands
     output = seen.output[0] if isinstance(seen.output, tuple) else seen.output
-    stream = None if seen.queries is None else seen.queries.whole
+    queries, keys = seen.sequences()
+    stream = None if queries is None else queries.whole
     if isinstance(output, torch.Tensor):
         watch.streams.assign(output, stream)
     name = watch.wanted(seen.name)
@@ -121,19 +129,19 @@ def _record(watch: Watch, seen: _Seen) -> None:
     if isinstance(layout, str):
         watch.miss(seen.name, layout)
         return
-    keys = key.shape[-2]
+    count = key.shape[-2]
     with quietly(query):
         rules = _rules(seen.given, layout)
         weights = rules.weights(layout.pick(query), layout.pick(key))
-        mixed = mix(weights[..., :keys], layout.pick(value))
+        mixed = mix(weights[..., :count], layout.pick(value))
         residual = distance(mixed, layout.pick(output.transpose(1, 2)))
     dropout = seen.given.get("dropout") or 0.0
     found = Found(
         name=name,
         call=seen.name,
-        weights=to_host(weights[..., :keys]),
-        queries=seen.queries,
-        keys=seen.keys,
+        weights=to_host(weights[..., :count]),
+        queries=queries,
+        keys=keys,
         dtype=str(query.dtype).removeprefix("torch."),
         residual=None if dropout else residual,
         reasons=[*layout.reasons, FROM_OPERANDS, *rules.reasons],
@@ -141,11 +149,11 @@ def _record(watch: Watch, seen: _Seen) -> None:
     )
     if dropout:
         found.reasons.append(before_dropout(dropout))
-    if weights.shape[-1] > keys:
+    if weights.shape[-1] > count:
         found.sink = to_host(weights[..., -1])
     watch.keep(found)
     heads = layout.pick(output.transpose(1, 2))
-    values, own = layout.pick(value), weights[..., :keys]
+    values, own = layout.pick(value), weights[..., :count]
     watch.attended(found, Mixed(heads, output, values, own, value, exact=not dropout))
 
 

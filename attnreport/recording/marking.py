@@ -8,7 +8,6 @@ its marks too. Knows no subject and no arithmetic: what changes numbers ends the
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -141,7 +140,7 @@ class Marks:
                 return known.numbers
             return torch.full_like(value, UNKNOWN, dtype=torch.int32) if joins else value
 
-        with quietly(next(tensors_of(call))):
+        with quietly(tensors_of(call)[0]):
             arguments = {name: marks(value) for name, value in call.kwargs.items()}
             moved = (call.ran or call.function)(*marks(call.args), **arguments)
         for output, result in zip(several(call.output), several(moved), strict=True):
@@ -155,12 +154,20 @@ def keeps(call: Called) -> bool:
     return call.function in _ROUNDING
 
 
-def tensors_of(call: Called) -> Iterator[torch.Tensor]:
-    """Yield the tensors among the arguments of a call."""
-    for value in (*call.args, *call.kwargs.values()):
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, torch.Tensor):
-                yield item
+def tensors_of(call: Called) -> list[torch.Tensor]:
+    """Return the tensors among the arguments of a call."""
+    return tensors_in(call.args, call.kwargs)
+
+
+def tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """Return the tensors among arguments, and in lists of them."""
+    found = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += [item for item in value if isinstance(item, torch.Tensor)]
+    return found
 
 
 def shares_memory(part: torch.Tensor, whole: torch.Tensor) -> bool:

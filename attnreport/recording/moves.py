@@ -47,7 +47,7 @@ _AFTER_ALL = 2.0**52
 def _still(call: Moving) -> None:
     """Every position stays where it is, whatever is done to the numbers there."""
     first = _main_argument(call)
-    if first is None or any(value is call.output for value in call.args):
+    if first is None or call.in_place():
         return
     before, after = tuple(first.shape), tuple(call.output.shape)
 
@@ -67,10 +67,11 @@ def _main_argument(call: Moving) -> torch.Tensor | None:
     """
     if not isinstance(call.output, torch.Tensor):
         return None
+    lead = call.output.shape[:-1]
     fitting = [
         value
         for value in call.args[:2]
-        if isinstance(value, torch.Tensor) and value.shape[:-1] == call.output.shape[:-1]
+        if isinstance(value, torch.Tensor) and value.shape[:-1] == lead
     ]
     if len(fitting) < 2:
         return fitting[0] if fitting else None

@@ -61,6 +61,14 @@ class Moving:
             shape = tuple(tensor.shape)
             tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crossing)
 
+    def in_place(self) -> bool:
+        """Tell whether it returned what it was given, and wrote to it."""
+        # A generator would be made for every tensor of a model.
+        for value in self.args:  # noqa: SIM110
+            if value is self.output:
+                return True
+        return False
+
     def parent(self, tensor: torch.Tensor) -> Parent | None:
         """Return what is known of an argument as something that a result came from."""
         tag = self.streams.tag(tensor)

@@ -42,6 +42,12 @@ class Names:
             self._paths.setdefault(id(module), path)
         self.executed: set[str] = set()
 
+    def modules(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Yield every module once, with its first path."""
+        for path, module in self._modules.items():
+            if self._paths[id(module)] == path:
+                yield path, module
+
     def paths(self) -> Collection[str] | None:
         """Return what ``current`` may return; None where steps of a program have their own."""
         if any(isinstance(module, torch.fx.GraphModule) for module in self._modules.values()):
@@ -129,6 +135,8 @@ class Names:
 def _running_modules(
     frame: FrameType | None,
 ) -> Iterator[tuple[torch.nn.Module, FrameType]]:
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back  # our own, between the model and here
     while frame is not None:
         for name in _LOCALS:
             # Only look at frames that have such a name at all: building f_locals costs.

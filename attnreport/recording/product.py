@@ -83,6 +83,10 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         # Sigmoids gate everything; only where it is called attention is it taken for one.
         origin.lost = "a product with values, in a module that is not called attention"
         return
+    if not watch.may_keep:
+        origin.unwanted = origin.unwanted or watch.wanted(origin.call) is None
+        origin.used = True
+        return
     product = replace(product, sides=_sides(watch, product))
     if origin.used and not origin.laid and not followed.cut:
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -165,7 +165,7 @@ def capture(  # noqa: PLR0913 - all but the model have defaults
         max_memory=None if gradients else _checked_memory(max_memory),
     )
     with contextlib.ExitStack() as stack:
-        notes = _run_compiled_parts_eagerly(model, stack)
+        notes = _run_compiled_parts_eagerly(watch.names.modules(), stack)
         stack.enter_context(unseen_by_fast_paths(Watch))
         stack.enter_context(KERNELS.by(watch))
         stack.enter_context(GENERATIONS.by(watch))
@@ -215,7 +215,7 @@ def _axis_name(place: int, axes: Sequence[Any]) -> str:
 
 
 def _run_compiled_parts_eagerly(
-    model: torch.nn.Module, stack: contextlib.ExitStack
+    modules: Iterable[tuple[str, torch.nn.Module]], stack: contextlib.ExitStack
 ) -> tuple[str, ...]:
     """Let a compiled model run as written while it is watched, and say so.
 
@@ -225,7 +225,7 @@ def _run_compiled_parts_eagerly(
     compiler: Any = sys.modules.get("torch._dynamo")
     if compiler is None or not any(
         isinstance(module, compiler.OptimizedModule) or module._compiled_call_impl
-        for module in model.modules()
+        for _, module in modules
     ):
         return ()
     stack.enter_context(_uncompiled())

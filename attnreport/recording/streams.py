@@ -142,21 +142,26 @@ class Streams:
 
     Args:
         axes: pairs of an input tensor and its axis.
-        model: parameters and buffers of this model are no inputs.
+        modules: those of the model, each with its path; their parameters and buffers are no inputs.
     """
 
     def __init__(
-        self, axes: Sequence[tuple[torch.Tensor, Axis | Pixels]], model: torch.nn.Module
+        self,
+        axes: Sequence[tuple[torch.Tensor, Axis | Pixels]],
+        modules: Iterable[tuple[str, torch.nn.Module]],
     ) -> None:
         # Keyed by id: a dead tensor's id may be used again, so a tag is believed only while its
         # own tensor lives.
         self._tags: dict[int, Tag] = {}
         self._looked_up: dict[int, Stream] = {}
-        for path, tensor in _tensors_of(model):
-            if id(tensor) in self._tags:
-                self._tags[id(tensor)].shared = True
+        # A model has more parameters than a call may use: theirs are made when they are met.
+        self._own: dict[int, tuple[torch.Tensor, str]] = {}
+        self._shared: set[int] = set()
+        for path, tensor in _tensors_of(modules):
+            if id(tensor) in self._own:
+                self._shared.add(id(tensor))
             else:
-                self._tags[id(tensor)] = Tag(tensor, Stream(Rank.LEARNED), executed=path)
+                self._own[id(tensor)] = tensor, path
         for tensor, axis in axes:
             batch = tensor.shape[0] if tensor.dim() > 1 else None
             if isinstance(axis, Pixels):
@@ -170,7 +175,23 @@ class Streams:
     def tag(self, tensor: torch.Tensor) -> Tag | None:
         """Return what is known of a tensor, or None if it was never seen."""
         tag = self._tags.get(id(tensor))
-        return tag if tag is not None and tag.ref() is tensor else None
+        if tag is not None and tag.ref() is tensor:
+            return tag
+        path = self.owner(tensor)
+        if path is None:
+            return None
+        tag = self._tags[id(tensor)] = Tag(tensor, Stream(Rank.LEARNED), executed=path)
+        tag.shared = self.is_shared(tensor)
+        return tag
+
+    def owner(self, tensor: torch.Tensor) -> str | None:
+        """Return the path of the first module that has a tensor; None where it is no parameter."""
+        own = self._own.get(id(tensor))
+        return None if own is None else own[1]
+
+    def is_shared(self, tensor: torch.Tensor) -> bool:
+        """Tell whether several modules have a parameter."""
+        return id(tensor) in self._shared
 
     def of(self, tensor: torch.Tensor) -> Stream | None:
         """Return the stream of a tensor, or None."""
@@ -193,8 +214,8 @@ class Streams:
         """
         if tensor.dtype is torch.bool and stream is not None:
             stream = stream.masks()
-        tag = self._tags.get(id(tensor))
-        if tag is None or tag.ref() is not tensor:
+        tag = self.tag(tensor)
+        if tag is None:
             self._tags[id(tensor)] = Tag(tensor, stream)
         elif stream is not None and (tag.stream is None or tag.stream.rank < stream.rank):
             self.assign(tensor, stream)
@@ -210,8 +231,8 @@ class Streams:
 
     def entering(self, tensor: torch.Tensor) -> Tag:
         """Return the tag of a tensor that may never have been seen: then it is an input."""
-        tag = self._tags.get(id(tensor))
-        if tag is not None and tag.ref() is tensor:
+        tag = self.tag(tensor)
+        if tag is not None:
             return tag
         tag = self.assign(tensor, _of_input(tensor))
         tag.entered = True
@@ -260,9 +281,11 @@ def _of_input(tensor: torch.Tensor) -> Stream | None:
     return Stream(Rank.FLOATS if floats else Rank.AUXILIARY, batch=batch, length=length)
 
 
-def _tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors_of(
+    modules: Iterable[tuple[str, torch.nn.Module]],
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield every parameter and buffer with the path of its module, shared ones once for each."""
-    for path, module in model.named_modules():
+    for path, module in modules:
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             if tensor is not None:
                 yield path, tensor

@@ -27,6 +27,7 @@ from attnreport.recording.exported import torch_function_of
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.generation import Generation
 from attnreport.recording.layout import Layout, layout_of
+from attnreport.recording.marking import several, tensors_in
 from attnreport.recording.memory import Memory
 from attnreport.recording.moves import remember
 from attnreport.recording.naming import Names
@@ -38,8 +39,11 @@ from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
 from attnreport.recording.registry import Recorder, name_of, recorder_of
 from attnreport.recording.selection import Selection, Skipped, Turns, skip
-from attnreport.recording.streams import Stream, Streams, Tag, strongest
+from attnreport.recording.streams import Stream, Streams, strongest
 from attnreport.run import LedgerEntry
+
+# What a function may return tensors in.
+_WITH_TENSORS = (torch.Tensor, tuple, list)
 
 
 class Watch(TorchFunctionMode):
@@ -55,6 +59,8 @@ class Watch(TorchFunctionMode):
         max_memory: how many bytes of weights are kept at most; None for all.
 
     Attributes:
+        may_keep: whether anything of this model can be wanted. Where nothing can, nobody asks what
+            tensors came from: only for weights, and for which modules run, has the ledger a line.
         region_axes: makes the axes of what was followed from a picture or a sound.
         found: what recorders found, in order; ``LedgerEntry`` where there is only a reason.
         laid: modules whose attention was laid on its sequence, in pieces.
@@ -75,7 +81,7 @@ class Watch(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.names = Names(model)
-        self.streams = Streams(axes, model)
+        self.streams = Streams(axes, self.names.modules())
         self.regions = Regions(axes, model)
         self.region_axes = RegionAxes(self.regions)
         self.example = example
@@ -83,10 +89,9 @@ class Watch(TorchFunctionMode):
         self.selection = selection or Selection()
         self.memory = Memory(max_memory)
         self.projections = Projections(self._learned, self.memory.grow) if values else None
-        # Where nothing can be wanted nobody asks how tensors came from each other.
-        self._looks_back = self.selection.may_want(self.names.paths())
+        self.may_keep = self.selection.may_want(self.names.paths())
         follows_all = self.projections is not None or self.regions.active
-        self._follows_all = self._looks_back and follows_all
+        self._follows_all = self.may_keep and follows_all
         self._turns = Turns()
         self.hooks: list[RemovableHandle] = []
         self.edges: list[GradientEdge] = []
@@ -115,7 +120,8 @@ class Watch(TorchFunctionMode):
         if func is F.dropout:
             self.attempt(func, following.before_dropout_in_place, args, kwargs)
         output = func(*args, **kwargs)
-        self.attempt(func, Watch._look, func, args, kwargs, output)
+        if isinstance(output, _WITH_TENSORS) or func is torch.Tensor.__setitem__:
+            self.attempt(func, Watch._look, func, args, kwargs, output)
         return output
 
     def attempt(self, function: Any, action: Callable[..., None], *arguments: Any) -> None:
@@ -136,28 +142,21 @@ class Watch(TorchFunctionMode):
         if function is torch.Tensor.__setitem__:
             # It returns nothing; what it wrote to is what came of it.
             output = args[0]
-        elif not isinstance(output, (torch.Tensor, tuple, list)) or isinstance(output, torch.Size):
+        elif isinstance(output, torch.Size):
             return
-        tags = self._tags(args, kwargs)
-        if not tags and self.names.current() is None:
-            # Made for the model in the user's own lines: an input, once the model takes it.
-            return
-        stream, followed = self._come_from(tags)
-        if isinstance(output, torch.Tensor):
-            self.streams.follow(output, stream)
-        else:
-            for tensor in output:
-                if isinstance(tensor, torch.Tensor):
-                    self.streams.follow(tensor, stream)
         plain = function
         if isinstance(function, torch._ops.OpOverload):
             plain = torch_function_of(function)
-        if self._looks_back:
-            remember(self.streams, plain, args, kwargs, output)
+        if self.may_keep:
+            weights = self._follow(plain, args, kwargs, output)
+        else:
+            weights = self._glance(args, kwargs)
+        if weights is None:
+            return
         record = recorder_of(plain)
-        if record is not None or followed or self._follows_all:
+        if record is not None or weights or self._follows_all:
             call = following.Called(plain, args, kwargs, output, function)
-            self._record(call, record, followed=followed)
+            self._record(call, record, followed=weights)
 
     def _record(self, call: following.Called, record: Recorder | None, *, followed: bool) -> None:
         if record is not None:
@@ -168,35 +167,54 @@ class Watch(TorchFunctionMode):
         elif followed:
             self.returned = call.output
             following.follow(self, call)
+        # The model may let go of it: memory that is used again at once is still in the cache.
+        self.returned = None
         if self.projections is not None:
             self.projections.follow(call)
         if self.regions.active:
             follow_regions(self.regions, call)
 
-    def _tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tag]:
-        tags = []
-        for value in (*args, *kwargs.values()) if kwargs else args:
-            if isinstance(value, torch.Tensor):
-                tags.append(self.streams.entering(value))
-            elif isinstance(value, (tuple, list)):
-                tags += [
-                    self.streams.entering(item) for item in value if isinstance(item, torch.Tensor)
-                ]
-        return tags
+    def _follow(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> bool | None:
+        """Keep what the results came from; tell whether weights are among the arguments.
 
-    def _come_from(self, tags: list[Tag]) -> tuple[Stream | None, bool]:
-        """Return the stream of what came of these, and whether one of them is being followed."""
-        followed, flowing = False, []
+        None where it is no computation of the model's.
+        """
+        tags = [self.streams.entering(tensor) for tensor in tensors_in(args, kwargs)]
+        if not tags and self.names.current() is None:
+            # Made for the model in the user's own lines: an input, once the model takes it.
+            return None
+        weights, flowing = False, []
         for tag in tags:
-            if tag.weights is not None:
-                followed = True
+            weights = weights or tag.weights is not None
             if tag.executed is None:
                 flowing.append(tag)
             else:
-                path = self.names.current() if tag.shared else None
-                self.names.executed.add(path or tag.executed)
+                self._executed(tag.executed, shared=tag.shared)
         # A parameter speaks only where nothing else does: it weighs what flows, it is not the flow.
-        return strongest(flowing or tags), followed
+        stream = strongest(flowing or tags)
+        for tensor in several(output):
+            if isinstance(tensor, torch.Tensor):
+                self.streams.follow(tensor, stream)
+        remember(self.streams, function, args, kwargs, output)
+        return weights
+
+    def _glance(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Hear which modules run; tell whether weights are among the arguments."""
+        weights = False
+        for tensor in tensors_in(args, kwargs):
+            path = self.streams.owner(tensor)
+            if path is not None:
+                self._executed(path, shared=self.streams.is_shared(tensor))
+            elif (tag := self.streams.tag(tensor)) is not None and tag.weights is not None:
+                weights = True
+        return weights
+
+    def _executed(self, path: str, *, shared: bool) -> None:
+        """Hear that a parameter of this module was used, or one that it shares with others."""
+        current = self.names.current() if shared else None
+        self.names.executed.add(current or path)
 
     def release(self) -> None:
         """Take every hook off the user's tensors, and let go of their graph."""
@@ -233,6 +251,10 @@ class Watch(TorchFunctionMode):
             self.generation.called(name)
         if self.selection.layers is None:
             return name
+        if not self.may_keep:
+            # No number is asked for, nor told.
+            self.found.append(Skipped(name, call))
+            return None
         at = self.names.position(name) if part else None
         number, new = self._turns.number(name, self.generation, at)
         if self.selection.wants(name, number):

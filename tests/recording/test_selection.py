@@ -296,8 +296,33 @@ def test_where_nothing_can_be_wanted_less_is_followed_and_as_much_is_named(layer
             ledgers.append(recording.ledger)
             monkeypatch.setattr(watch, "remember", fail)
         monkeypatch.undo()
-        assert ledgers[0] == ledgers[1]
-        assert all(entry.reason.startswith("it was not selected") for entry in ledgers[1])
+        every, nothing = ([(entry.name, entry.call) for entry in ledger] for ledger in ledgers)
+        assert every == nothing
+        # Numbers of others are told to nobody, so that none of them can be another.
+        assert {entry.reason for entry in ledgers[1]} == {"it was not selected"}
+
+
+class SelfAttention(nn.Module):
+    """Attend by no softmax, so that only its parameters say that it ran."""
+
+    def __init__(self, key):
+        super().__init__()
+        self.query, self.key = nn.Linear(16, 16), key
+
+    def forward(self, hidden):
+        return self.query(hidden).cumsum(1) * self.key(hidden)
+
+
+def test_what_ran_in_silence_is_named_where_nothing_can_be_wanted():
+    shared = nn.Linear(16, 16)
+    model = nn.Sequential(SelfAttention(shared), SelfAttention(shared), SelfAttention(shared))
+    ledgers = []
+    for layers in (None, []):
+        with attnreport.capture(model, layers=layers) as recording:
+            model[2](model[0](HIDDEN))
+        ledgers.append(recording.ledger)
+    assert [entry.name for entry in ledgers[0]] == ["0", "2"]
+    assert ledgers[0] == ledgers[1]
 
 
 def test_heads_that_are_not_there_are_said():

@@ -56,6 +56,9 @@ def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange | Non
     if moved is None or 0 in moved.shape:
         return False
     moved = moved if arrange is None else arrange(moved)
+    if not moved.stride(-2):
+        # They do not change along the keys: most attentions end here.
+        return False
     # Along a stride of 0 all are alike: one of them tells as much.
     once = tuple(slice(None) if stride else slice(0, 1) for stride in moved.stride())
     return moved.shape[-2] > 1 and lie_along(moved[once], -2)

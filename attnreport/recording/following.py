@@ -86,7 +86,8 @@ class Followed:
             self.origin.lost = name_of(function)
 
 
-@dataclass(frozen=True, eq=False)
+# One is made for every call where weights go: frozen they would take three times as long.
+@dataclass(slots=True, eq=False)
 class Called:
     """Hold one call of a torch function and what it returned.
 

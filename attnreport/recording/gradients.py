@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 Arrange = Callable[[torch.Tensor], torch.Tensor]
 
 
+def as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    """Arrange nothing."""
+    return tensor
+
+
 def through_values(gradient: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Return dL/dA from dL/dO.
 

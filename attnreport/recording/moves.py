@@ -49,7 +49,7 @@ def _still(call: Moving) -> None:
     first = _main_argument(call)
     if first is None or call.in_place():
         return
-    before, after = tuple(first.shape), tuple(call.output.shape)
+    before, after = first.shape, call.output.shape
 
     def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
         if before == after:

@@ -58,8 +58,7 @@ class Moving:
                 way = beginning_of(parent.tag)
         if longest < LONGEST:
             known: tuple[Any, ...] = tuple(parents)
-            shape = tuple(tensor.shape)
-            tag.step = Step(known, shape, move, longest + 1, way, bare, pools, crossing)
+            tag.step = Step(known, tensor.shape, move, longest + 1, way, bare, pools, crossing)
 
     def in_place(self) -> bool:
         """Tell whether it returned what it was given, and wrote to it."""
@@ -74,4 +73,4 @@ class Moving:
         tag = self.streams.tag(tensor)
         if tag is None:
             return None
-        return Parent(tag, tuple(tensor.shape), not tensor.is_floating_point())
+        return Parent(tag, tensor.shape, not tensor.is_floating_point())

@@ -15,7 +15,7 @@ from attnreport.recording.apart import quietly
 from attnreport.recording.channels import LINEAR, is_linear, over_channels
 from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
-from attnreport.recording.gradients import Arrange, await_gradient
+from attnreport.recording.gradients import Arrange, as_it_is, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
@@ -61,7 +61,7 @@ class Matrices:
     clean: torch.Tensor | None = None
     rows: torch.Tensor | None = None
     arrange: Arrange | None = None
-    align: Arrange = torch.clone
+    align: Arrange = as_it_is
     sides: Sides = UNKNOWN
 
     @property
@@ -254,8 +254,8 @@ def _pieces(watch: Watch, product: Matrices, queries: Stream | None) -> Pieces |
 
 def _rows(product: Matrices) -> Side:
     if product.rows is None:
-        return Side(product.weights, torch.clone)
-    return Side(product.rows, product.arrange or torch.clone)
+        return Side(product.weights, as_it_is)
+    return Side(product.rows, product.arrange or as_it_is)
 
 
 def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: Pieces) -> None:
@@ -299,7 +299,7 @@ def _record_pieces(watch: Watch, followed: Followed, product: Matrices, pieces: 
 def _rows_axis(watch: Watch, product: Matrices, layout: Layout) -> Axis | None:
     if product.rows is None:
         return watch.region_axes.along(product.weights, layout.pick)
-    arrange = product.arrange or torch.clone
+    arrange = product.arrange or as_it_is
     return watch.region_axes.along(product.rows, lambda numbers: layout.pick(arrange(numbers)))
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from attnreport.recording.exported import torch_function_of
+
 Recorder = Callable[..., None]
 
 _RECORDERS: dict[Any, Recorder] = {}
@@ -35,6 +37,7 @@ def recorder(*functions: Any) -> Callable[[Recorder], Recorder]:
                     "a torch function has one recorder"
                 )
             _RECORDERS[function] = record
+        reading_of.cache_clear()
         return record
 
     return register
@@ -44,6 +47,14 @@ def operator_recorders(find: Callable[[Any], Recorder | None]) -> Callable[[Any]
     """Register what finds the recorder of an operator that is no torch function, or None."""
     _FINDERS.append(functools.cache(find))
     return find
+
+
+@functools.cache
+def reading_of(called: Any) -> tuple[Any, Recorder | None]:
+    """Return the torch function that is called, by itself or as an operator, and its recorder."""
+    operator = isinstance(called, torch._ops.OpOverload)
+    function = torch_function_of(called) if operator else called
+    return function, recorder_of(function)
 
 
 def recorder_of(function: Any) -> Recorder | None:

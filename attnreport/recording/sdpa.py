@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from attnreport.recording.apart import quietly
 from attnreport.recording.channels import over_channels
 from attnreport.recording.found import Found, Mixed
-from attnreport.recording.gradients import await_gradient, through_values
+from attnreport.recording.gradients import as_it_is, await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.memory import NO_WEIGHTS
 from attnreport.recording.operands import Operands
@@ -140,7 +140,7 @@ class _Given:
 def _record_pieces(watch: Watch, name: str, given: _Given, queries: Stream | None) -> Unlaid | None:
     """Lay windows or blocks on their sequence, or return why that was not possible."""
     query, lead = given.query, given.query.shape[:-2]
-    rows, columns = Side(query, torch.clone), Side(given.key, torch.clone)
+    rows, columns = Side(query, as_it_is), Side(given.key, as_it_is)
     pieces = pieces_for(watch, queries, lead, rows, columns)
     if isinstance(pieces, Unlaid):
         return pieces

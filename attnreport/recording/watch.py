@@ -23,7 +23,6 @@ from attnreport.errors import one_line
 from attnreport.pixels import Pixels
 from attnreport.recording import following
 from attnreport.recording.apart import quietly, without_modes
-from attnreport.recording.exported import torch_function_of
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.generation import Generation
 from attnreport.recording.layout import Layout, layout_of
@@ -37,7 +36,7 @@ from attnreport.recording.projection import Projections
 from attnreport.recording.region_axes import RegionAxes
 from attnreport.recording.region_rules import follow as follow_regions
 from attnreport.recording.regions import Regions
-from attnreport.recording.registry import Recorder, name_of, recorder_of
+from attnreport.recording.registry import Recorder, name_of, reading_of
 from attnreport.recording.selection import Selection, Skipped, Turns, skip
 from attnreport.recording.streams import Stream, Streams, strongest
 from attnreport.run import LedgerEntry
@@ -117,7 +116,7 @@ class Watch(TorchFunctionMode):
             # The compiler follows this method too, to put it into what it compiles: show it
             # nothing. What it made calls torch functions again where it runs them one by one.
             return func(*args, **kwargs)
-        if func is F.dropout:
+        if func is F.dropout and kwargs.get("inplace") is not False:
             self.attempt(func, following.before_dropout_in_place, args, kwargs)
         output = func(*args, **kwargs)
         if isinstance(output, _WITH_TENSORS) or func is torch.Tensor.__setitem__:
@@ -144,16 +143,13 @@ class Watch(TorchFunctionMode):
             output = args[0]
         elif isinstance(output, torch.Size):
             return
-        plain = function
-        if isinstance(function, torch._ops.OpOverload):
-            plain = torch_function_of(function)
+        plain, record = reading_of(function)
         if self.may_keep:
             weights = self._follow(plain, args, kwargs, output)
         else:
             weights = self._glance(args, kwargs)
         if weights is None:
             return
-        record = recorder_of(plain)
         if record is not None or weights or self._follows_all:
             call = following.Called(plain, args, kwargs, output, function)
             self._record(call, record, followed=weights)
@@ -207,7 +203,7 @@ class Watch(TorchFunctionMode):
             path = self.streams.owner(tensor)
             if path is not None:
                 self._executed(path, shared=self.streams.is_shared(tensor))
-            elif (tag := self.streams.tag(tensor)) is not None and tag.weights is not None:
+            elif (tag := self.streams.met(tensor)) is not None and tag.weights is not None:
                 weights = True
         return weights
 

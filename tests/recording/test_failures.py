@@ -127,7 +127,7 @@ OURS = [
     "streams.Streams.assign",
     "streams.Streams.entering",
     "streams.Streams.tag",
-    "watch.recorder_of",
+    "watch.reading_of",
     "watch.remember",
     "watch.without_modes",
     "watch.Watch.keep",

@@ -8,6 +8,7 @@ its marks too. Knows no subject and no arithmetic: what changes numbers ends the
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -159,7 +160,7 @@ def tensors_of(call: Called) -> list[torch.Tensor]:
     return tensors_in(call.args, call.kwargs)
 
 
-def tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+def tensors_in(args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """Return the tensors among arguments, and in lists of them."""
     found = []
     for value in (*args, *kwargs.values()) if kwargs else args:

@@ -6,7 +6,7 @@ Knows torch functions; what is kept of them is a ``Step``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.convolved import windows_of
 from attnreport.recording.following import CUTTING, SHAPING, methods
+from attnreport.recording.marking import tensors_in
 from attnreport.recording.moving import Moving
 from attnreport.recording.multiplying import contracted, mixed
 from attnreport.recording.steps import (
@@ -94,7 +95,7 @@ def _moved(call: Moving) -> None:
     for source in sources:
         if not isinstance(source, torch.Tensor) or source is call.output:
             return
-    if _hold(rest, _is_float) or _hold(call.kwargs.values(), _is_float):
+    if any(tensor.is_floating_point() for tensor in tensors_in(rest, call.kwargs)):
         return
     outputs = (call.output,) if isinstance(call.output, torch.Tensor) else call.output
     # Numbers may lie in memory in another way than the tensor does.
@@ -128,8 +129,7 @@ def _pooled(call: Moving) -> None:
     """Several positions become one; it is numbered as the first of them."""
     first, *rest = call.args if call.args else (None,)
     output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
-    given = (*rest, *call.kwargs.values())
-    if not isinstance(first, torch.Tensor) or _hold(given, _is_tensor):
+    if not isinstance(first, torch.Tensor) or tensors_in(rest, call.kwargs):
         return
     function, kwargs = call.function, call.kwargs
 
@@ -244,22 +244,6 @@ def _written(call: Moving) -> None:
         return written
 
     call.keep(target, [source, parent], move)
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def _hold(values: Iterable[Any], wanted: Callable[[Any], bool]) -> bool:
-    """Tell whether one of the values is what is wanted, or a list or tuple that holds one."""
-    for value in values:
-        if _hold(value, wanted) if isinstance(value, (tuple, list)) else wanted(value):
-            return True
-    return False
 
 
 # Which dimension of their result holds features; an unbatched convolution has one fewer before it.

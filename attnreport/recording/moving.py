@@ -17,9 +17,6 @@ from attnreport.recording.steps import (
     Move,
     Parent,
     Step,
-    beginning_of,
-    is_constant,
-    length_of,
 )
 from attnreport.recording.streams import Streams
 
@@ -53,9 +50,12 @@ class Moving:
         for parent in parents:
             if parent is None or parent.tag is tag:
                 return
-            longest = max(longest, length_of(parent.tag))
-            if (way is None or way.learned) and not is_constant(parent.tag):
-                way = beginning_of(parent.tag)
+            before = parent.tag.step
+            if before is not None and before.length > longest:
+                longest = before.length
+            if way is None or way.learned:
+                # A constant has no beginning.
+                way = (parent.tag if before is None else before.beginning) or way
         if longest < LONGEST:
             known: tuple[Any, ...] = tuple(parents)
             tag.step = Step(known, tensor.shape, move, longest + 1, way, bare, pools, crossing)

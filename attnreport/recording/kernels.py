@@ -99,9 +99,8 @@ class _Seen:
 
     def sequences(self) -> tuple[Stream | None, Stream | None]:
         """Return whose positions queries and keys have."""
-        if self.query is None or self.key is None:
-            return None, None
-        return told_apart((self.query.stream, self.key.stream), self.query, self.key)
+        sides = [None if tag is None else tag.stream for tag in (self.query, self.key)]
+        return told_apart((sides[0], sides[1]), self.query, self.key)
 
 
 def _begin(watch: Watch, seen: _Seen) -> None:

@@ -46,10 +46,12 @@ def recorder(*functions: Any) -> Callable[[Recorder], Recorder]:
 def operator_recorders(find: Callable[[Any], Recorder | None]) -> Callable[[Any], Recorder | None]:
     """Register what finds the recorder of an operator that is no torch function, or None."""
     _FINDERS.append(functools.cache(find))
+    reading_of.cache_clear()
     return find
 
 
-@functools.cache
+# Models may make functions as they run: not all of them are held.
+@functools.lru_cache(maxsize=4096)
 def reading_of(called: Any) -> tuple[Any, Recorder | None]:
     """Return the torch function that is called, by itself or as an operator, and its recorder."""
     operator = isinstance(called, torch._ops.OpOverload)

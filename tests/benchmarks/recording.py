@@ -34,15 +34,20 @@ UNSELECTED_BAR = 1.05
 
 
 def ratio(plain: Callable[[], object], other: Callable[[], object], rounds: int) -> float:
-    """Return how much longer ``other`` takes than ``plain``: the ratio of the medians."""
-    times: tuple[list[float], list[float]] = ([], [])
+    """Return how much longer ``other`` takes than ``plain``: the median over pairs.
+
+    The two of a pair run one after the other, so that a slow minute of the machine is in both.
+    """
     plain(), other()
-    for _ in range(rounds):
-        for function, taken in zip((plain, other), times, strict=True):
-            start = time.perf_counter()
-            function()
-            taken.append(time.perf_counter() - start)
-    return statistics.median(times[1]) / statistics.median(times[0])
+    pairs = [(seconds(plain), seconds(other)) for _ in range(rounds)]
+    return statistics.median(after / before for before, after in pairs)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def peak() -> int:
@@ -107,7 +112,7 @@ def main() -> int:
         for length, bar in BARS.items():
             within &= compare(model, implementation, length, bar, options.rounds)
         if implementation == "sdpa":
-            rounds = min(3, options.rounds)
+            rounds = min(5, options.rounds)
             within &= compare(model, implementation, LONG, LONG_BAR, rounds, LONG_KEPT)
     print(f"peak memory of this process: {peak() / 1e9:.2f} GB")
     return 0 if within else 1

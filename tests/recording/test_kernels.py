@@ -104,6 +104,25 @@ def test_weights_are_computed_from_what_the_kernel_got(config):
     assert "what its kernel was called with" in run.ledger[0].reason
 
 
+class OverTable(torch.nn.Module):
+    """Look at keys that come from where torch cannot be watched either."""
+
+    def forward(self, hidden):
+        keys = torch.from_numpy(np.ones((1, 1, 3, 4), np.float32))
+        attend = AttentionInterface().get_interface("by_numpy", None)
+        return attend(self, hidden.unsqueeze(1), keys, keys, None, scaling=0.5)[0]
+
+
+def test_queries_are_known_where_nothing_is_known_of_the_keys():
+    hidden = torch.randn(1, 2, 4)
+    model = OverTable()
+    with attnreport.capture(model, axes=[(hidden, "ab")]) as recording:
+        model(hidden)
+    (attention,) = recording.run().attentions
+    assert attention.queries.labels == ("a", "b")
+    assert attention.kind == "cross"
+
+
 class Module(torch.nn.Module):
     """Call an attention function as a model of transformers does, with flash attention's mask."""
 

@@ -7,7 +7,7 @@ softmax's own. Knows what each torch function does to weights; takes no decision
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -110,6 +110,17 @@ class Called:
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
+def tensors_in(args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """Return the tensors among arguments, and in lists of them."""
+    found = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += [item for item in value if isinstance(item, torch.Tensor)]
+    return found
+
+
 class State(Protocol):
     """Be what is known of a tensor on the way to a product with values."""
 
@@ -137,15 +148,13 @@ def first_state(watch: Watch, call: Called) -> tuple[torch.Tensor | None, State 
     A gate that weights are scaled by gives way to them.
     """
     gate: tuple[torch.Tensor | None, State | None] = (None, None)
-    for value in (*call.args, *call.kwargs.values()):
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, torch.Tensor):
-                tag = watch.streams.tag(item)
-                if tag is None or tag.weights is None:
-                    continue
-                if not isinstance(tag.weights, Followed) or tag.weights.origin.normalised:
-                    return item, tag.weights
-                gate = gate if gate[0] is not None else (item, tag.weights)
+    for item in tensors_in(call.args, call.kwargs):
+        tag = watch.streams.tag(item)
+        if tag is None or tag.weights is None:
+            continue
+        if not isinstance(tag.weights, Followed) or tag.weights.origin.normalised:
+            return item, tag.weights
+        gate = gate if gate[0] is not None else (item, tag.weights)
     return gate
 
 

@@ -8,7 +8,6 @@ its marks too. Knows no subject and no arithmetic: what changes numbers ends the
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +15,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
-from attnreport.recording.following import CUTTING, Called, methods
+from attnreport.recording.following import CUTTING, Called, methods, tensors_in
 
 T = TypeVar("T")
 
@@ -158,17 +157,6 @@ def keeps(call: Called) -> bool:
 def tensors_of(call: Called) -> list[torch.Tensor]:
     """Return the tensors among the arguments of a call."""
     return tensors_in(call.args, call.kwargs)
-
-
-def tensors_in(args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """Return the tensors among arguments, and in lists of them."""
-    found = []
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (tuple, list)):
-            found += [item for item in value if isinstance(item, torch.Tensor)]
-    return found
 
 
 def shares_memory(part: torch.Tensor, whole: torch.Tensor) -> bool:

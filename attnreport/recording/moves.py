@@ -13,8 +13,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.convolved import windows_of
-from attnreport.recording.following import CUTTING, SHAPING, methods
-from attnreport.recording.marking import tensors_in
+from attnreport.recording.following import CUTTING, SHAPING, methods, tensors_in
 from attnreport.recording.moving import Moving
 from attnreport.recording.multiplying import contracted, mixed
 from attnreport.recording.steps import (

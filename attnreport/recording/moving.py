@@ -42,7 +42,7 @@ class Moving:
         crossing: Crossing | None = None,
     ) -> None:
         """Keep the step to one result, if all it came from is known."""
-        # Most tensors come here: no generator is made.
+        # Most tensors come here: no generator is made, and no helper of steps.py called.
         tag = self.streams.tag(tensor) if isinstance(tensor, torch.Tensor) else None
         if tag is None:
             return

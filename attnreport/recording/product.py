@@ -84,8 +84,9 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         origin.lost = "a product with values, in a module that is not called attention"
         return
     if not watch.may_keep:
-        origin.unwanted = origin.unwanted or watch.wanted(origin.call) is None
-        origin.used = True
+        if not origin.unwanted:
+            watch.wanted(origin.call)  # for the ledger: nothing is
+        origin.used = origin.unwanted = True
         return
     product = replace(product, sides=_sides(watch, product))
     if origin.used and not origin.laid and not followed.cut:

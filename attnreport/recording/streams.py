@@ -184,11 +184,6 @@ class Streams:
         tag.shared = self.is_shared(tensor)
         return tag
 
-    def met(self, tensor: torch.Tensor) -> Tag | None:
-        """Return the same, or None for a parameter that nobody has asked about yet."""
-        tag = self._tags.get(id(tensor))
-        return tag if tag is not None and tag.ref() is tensor else None
-
     def owner(self, tensor: torch.Tensor) -> str | None:
         """Return the path of the first module that has a tensor; None where it is no parameter."""
         own = self._own.get(id(tensor))

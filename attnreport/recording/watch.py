@@ -26,7 +26,7 @@ from attnreport.recording.apart import quietly, without_modes
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.generation import Generation
 from attnreport.recording.layout import Layout, layout_of
-from attnreport.recording.marking import several, tensors_in
+from attnreport.recording.marking import several
 from attnreport.recording.memory import Memory
 from attnreport.recording.moves import remember
 from attnreport.recording.naming import Names
@@ -177,7 +177,7 @@ class Watch(TorchFunctionMode):
 
         None where it is no computation of the model's.
         """
-        tags = [self.streams.entering(tensor) for tensor in tensors_in(args, kwargs)]
+        tags = [self.streams.entering(tensor) for tensor in following.tensors_in(args, kwargs)]
         if not tags and self.names.current() is None:
             # Made for the model in the user's own lines: an input, once the model takes it.
             return None
@@ -199,11 +199,11 @@ class Watch(TorchFunctionMode):
     def _glance(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Hear which modules run; tell whether weights are among the arguments."""
         weights = False
-        for tensor in tensors_in(args, kwargs):
+        for tensor in following.tensors_in(args, kwargs):
             path = self.streams.owner(tensor)
             if path is not None:
                 self._executed(path, shared=self.streams.is_shared(tensor))
-            elif (tag := self.streams.met(tensor)) is not None and tag.weights is not None:
+            elif (tag := self.streams.tag(tensor)) is not None and tag.weights is not None:
                 weights = True
         return weights
 

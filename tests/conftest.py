@@ -9,13 +9,15 @@ import browser as browsers
 import pytest
 import timm_beside_cpu_torch
 from drivers import Chromium, Firefox
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from runs import small_run
 
 from attnreport import Report, Run
 
 timm_beside_cpu_torch.install()
 timm_beside_cpu_torch.install_for_children()
+# As long as Playwright waits elsewhere: its 5 s fail a test where the machine has other work.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import { canvasOf, onPaper, svgOf } from "./paper.js";
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {{name: string, type: string, blob: Blob, text: string | null}} Taken */
 
+const TOO_LARGE = "The picture is too large for a PNG in this browser: take the SVG.";
+
 /** @param {Page} page */
 export function listenToTaking(page) {
   onTake("take-svg", page, takeSvg);
@@ -26,9 +28,13 @@ export function listenToTaking(page) {
   });
 }
 
-/** @param {string} id @param {Page} page @param {(page: Page) => Promise<Taken>} take */
+/** @param {string} id @param {Page} page @param {(page: Page) => Promise<Taken | null>} take */
 function onTake(id, page, take) {
-  element(id).addEventListener("click", async () => hand(await take(page), page));
+  element(id).addEventListener("click", async () => {
+    const it = await take(page);
+    if (it) await hand(it, page);
+    else element("taking-words").textContent = TOO_LARGE;
+  });
 }
 
 /** @param {Page} page @returns {Promise<Taken>} */
@@ -38,13 +44,22 @@ async function takeSvg(page) {
 }
 
 /** A canvas is only written here: its pixels become the file, no number is read from them.
- * @param {Page} page @returns {Promise<Taken>} */
+ * Not by toBlob, which Chromium puts off until the page is idle, on a busy machine for seconds.
+ * @param {Page} page @returns {Promise<Taken | null>} null where the browser has no canvas so large */
 async function takePng(page) {
-  const canvas = await onPaper(page, canvasOf);
-  const blob = await new Promise((resolve) => {
-    canvas.toBlob(resolve, "image/png");
-  });
-  return { name: nameOf(page, "png"), type: "image/png", blob, text: null };
+  const type = "image/png";
+  const address = await onPaper(page, async (...paper) => (await canvasOf(...paper)).toDataURL(type)).catch(nothing);
+  const digits = address.replace(/^[^,]*,/, "");
+  if (digits === "") return null;
+  const blob = new Blob([Uint8Array.from(atob(digits), (byte) => byte.charCodeAt(0))], { type });
+  return { name: nameOf(page, "png"), type, blob, text: null };
+}
+
+/** What toDataURL gives of too large a canvas, where a browser refuses to draw on it.
+ * @param {Error} refusal @returns {string} */
+function nothing(refusal) {
+  if (!(refusal instanceof DOMException)) throw refusal;
+  return "data:,";
 }
 
 /** @param {Page} page @returns {Promise<Taken>} */

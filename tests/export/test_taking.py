@@ -125,6 +125,16 @@ def test_the_bar_below_a_taken_picture_has_its_colours(page_of, saved):
     assert (np.diff(steps) < 0).all() and steps[0] > 230 and steps[-1] < 70
 
 
+def test_a_picture_larger_than_a_canvas_is_said_and_its_svg_is_whole(page_of, saved):
+    # 20 pixels a token, three for one in the PNG: more than the 65,535 that a canvas is high.
+    page = page_of(small_run(1, 1, 1200), fragment="#view=arrows")
+    page.click("#take-png")
+    expect(page.locator("#taking-words")).to_contain_text("too large for a PNG")
+    _, picture = saved(page, "#take-svg")
+    assert picture.count(b">t") == 2 * 1199
+    assert b"t1199<" in picture
+
+
 def test_text_view_gives_all_but_a_spec_which_it_has_not(page_of):
     page = page_of(small_run(), fragment="#view=text")
     for button in ("#take-csv", "#take-svg", "#take-png"):

@@ -48,12 +48,12 @@ class Accumulated:
 
     Attributes:
         parts: the products, in the order in which they were added.
-        name: path of the module in which the first was computed; None outside the model.
+        origin: the exponentials of the first of them.
         kept: what was recorded of them where they were divided already, for all but the last part.
     """
 
     parts: tuple[Matrices, ...]
-    name: str | None
+    origin: Origin
     kept: Found | None = None
 
     def flow(self, watch: Watch, call: Called, tensor: torch.Tensor) -> None:
@@ -65,7 +65,7 @@ class Accumulated:
             self._add(watch, call, tensor, other)
         elif call.function in DIVIDING and call.args[0] is tensor:
             self._divide(watch, call, other)
-        elif call.function in SCALING and "mul" in name_of(call.function):
+        elif call.function in SCALING and "mul" in name_of(call.function) and _of_rows(other):
             with quietly(other):
                 start(watch, call.output, replace(self, parts=self._times(other)))
 
@@ -81,7 +81,8 @@ class Accumulated:
                 if each.kept is not None:
                     # It was divided before all keys were in it: what was recorded is a part.
                     watch.take_back(each.kept)
-            start(watch, call.output, Accumulated((*self.parts, *state.parts), self.name))
+            state.origin.used = True  # by what it was added to
+            start(watch, call.output, Accumulated((*self.parts, *state.parts), self.origin))
         elif _added_nothing(call.output, tensor, other):
             start(watch, call.output, self)
 
@@ -99,7 +100,8 @@ class Accumulated:
             start(watch, call.output, replace(self, parts=parts))
             return
         first = self.parts[0]
-        origin = Origin("exp and sum", self.name, tuple(weights.shape))
+        self.origin.used = True
+        origin = Origin("exp and sum", self.origin.name, tuple(weights.shape))
         watch.origins.append(origin)
         reasons = (f"its keys came in {len(parts)} parts",) if len(parts) > 1 else ()
         count = len(watch.found)
@@ -122,6 +124,11 @@ def _added_nothing(output: torch.Tensor, tensor: torch.Tensor, other: torch.Tens
         if output is tensor:
             return not bool(other.any())
         return torch.equal(output, tensor)
+
+
+def _of_rows(factor: torch.Tensor) -> bool:
+    """Tell whether it scales whole rows."""
+    return not factor.dim() or factor.shape[-1] == 1
 
 
 def _other(call: Called, tensor: torch.Tensor) -> object:

@@ -22,12 +22,14 @@ from attnreport.pixels import Pixels
 from attnreport.recording.laying import Axes
 from attnreport.recording.padding import padding_of, without
 from attnreport.recording.parts import join_parts
+from attnreport.recording.scripted import hidden_attention
 from attnreport.recording.selection import Selection, Skipped
 from attnreport.recording.stitching import stitch
 from attnreport.recording.weightless import kind_of
 from attnreport.run import LedgerEntry
 
 if TYPE_CHECKING:
+    from attnreport.recording.following import Origin
     from attnreport.recording.found import Found
     from attnreport.recording.watch import Watch
 
@@ -232,12 +234,19 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
     entries = [
         LedgerEntry(origin.name, origin.call, None, _lost(watch, origin.name, origin.lost))
         for origin in watch.origins
-        if origin.lost and not origin.used and origin.name is not None and len(origin.shape) > 2
+        if not origin.used and origin.name is not None and _is_attention(origin)
     ]
     entries += [
         LedgerEntry(path, type(module).__name__, None, "TorchScript runs where nothing can watch")
         for path, module in watch.names.modules()
         if isinstance(module, torch.jit.ScriptModule)
+    ]
+    entries += [
+        LedgerEntry(
+            path, name, None, "a function of TorchScript, which runs where nothing can watch"
+        )
+        for path, module in watch.names.ran()
+        for name in hidden_attention(module)
     ]
     names = [entry.name for entry in (*ledger, *entries)]
     entries += [
@@ -247,6 +256,11 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
         reason = f"{watch.outside} computations of attention outside the model's modules"
         entries.append(LedgerEntry("", "outside the model", None, reason))
     return entries
+
+
+def _is_attention(origin: Origin) -> bool:
+    """Tell whether weights that were not used by any values were attention, as far as is known."""
+    return origin.between or (bool(origin.lost) and len(origin.shape) > 2)
 
 
 def _explained(watch: Watch, entry: LedgerEntry) -> LedgerEntry:
@@ -259,7 +273,8 @@ def _explained(watch: Watch, entry: LedgerEntry) -> LedgerEntry:
 
 def _lost(watch: Watch, name: str, function: str) -> str:
     words = kind_of(watch.names.class_of(name))
-    return "; ".join(filter(None, (words, f"its result went into {function}")))
+    became = f"its result went into {function}" if function else "its result multiplied no values"
+    return "; ".join(filter(None, (words, became)))
 
 
 def _unseen(kind: str) -> str:

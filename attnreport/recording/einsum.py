@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ class Product:
     Attributes:
         subscripts: of the weights, the values and the output.
         shared: letters that all three have: batch and heads, in the output's order.
-        queries: letters of weights and output.
+        queries: letters of weights and output; none where a single query has no dimension.
         keys: the letter that is summed over.
         widths: letters of values and output.
     """
@@ -52,6 +53,44 @@ class Product:
         return _permute(weights, self.subscripts[0], self.shared, self.queries, self.keys)
 
 
+def explicit(equation: str) -> str:
+    """Return an equation with its output: unsaid, it is every letter that stands there once."""
+    equation = equation.replace(" ", "")
+    if "->" in equation:
+        return equation
+    letters = equation.replace(".", "").replace(",", "")
+    once = sorted(letter for letter in letters if letters.count(letter) == 1)
+    return f"{equation}->{'...' if '.' in equation else ''}{''.join(once)}"
+
+
+def of_vectors(left: int, right: int) -> str:
+    """Return the equation of a ``matmul`` of operands of these ranks, one of them a vector."""
+    batch = _SPARE[: max(left, right, 2) - 2]
+    first = f"{batch}ij" if left > 1 else "j"
+    second = f"{batch}jk" if right > 1 else "j"
+    return explicit(f"{first},{second}")
+
+
+def spelled(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Return the equation of an ``inner`` or a ``tensordot``; None where it is unclear."""
+    left, right = (args[place].dim() for place in (0, 1))
+    if left + right > len(_SPARE):
+        return None
+    first, letters = _SPARE[:left], list(_SPARE[left : left + right])
+    dims = args[2] if len(args) > 2 else kwargs.get("dims", 2)
+    if function is not torch.tensordot:
+        pairs = [(left - 1, right - 1)]
+    elif isinstance(dims, int):
+        pairs = [(left - dims + each, each) for each in range(dims)]
+    elif all(isinstance(each, (tuple, list)) for each in dims):
+        pairs = [(one % left, other % right) for one, other in zip(*dims, strict=True)]
+    else:
+        return None
+    for one, other in pairs:
+        letters[other] = first[one]
+    return explicit(f"{first},{''.join(letters)}")
+
+
 def as_product(
     equation: str, operands: Sequence[torch.Tensor], place: int, output: torch.Tensor
 ) -> Product | str:
@@ -63,9 +102,7 @@ def as_product(
         place: which of the two are the weights.
         output: the result.
     """
-    inputs, arrow, result = equation.replace(" ", "").partition("->")
-    if not arrow:
-        return "has no explicit output"
+    inputs, _, result = explicit(equation).partition("->")
     left, right = (
         _spell(text, operand.dim())
         for text, operand in zip(inputs.split(","), operands, strict=True)
@@ -80,8 +117,6 @@ def as_product(
     if any(letter not in result for letter in (weights + values) if letter != keys[0]):
         return "sums over a dimension that only one has"
     queries = "".join(x for x in result if x in weights and x not in values)
-    if not queries:
-        return "has no dimension of queries"
     shared = "".join(x for x in result if x in weights and x in values)
     widths = "".join(x for x in result if x in values and x not in weights)
     if len(queries) > 1:

@@ -13,9 +13,19 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.accumulating import DIVIDING, Accumulated
-from attnreport.recording.following import SCALING, SHAPING, Called, begin, start, state_of
+from attnreport.recording.following import (
+    SCALING,
+    SHAPING,
+    Called,
+    Origin,
+    State,
+    begin,
+    start,
+    state_of,
+)
 from attnreport.recording.product import Matrices
 from attnreport.recording.registry import recorder
+from attnreport.recording.sides import is_between
 from attnreport.recording.watch import Watch
 
 _SUMS = {torch.sum, torch.Tensor.sum}
@@ -34,14 +44,22 @@ class Unnormalised:
             sums[1].flow(watch, call, sums[0])
         elif call.function in _SUMS and _keeps_rank(call, tensor):
             start(watch, call.output, Total())
-        elif call.function in DIVIDING and isinstance(state_of(watch, call.args[1]), Total):
+        elif call.function in _ADDITIONS and isinstance(_second(watch, call), Total):
+            # A sink stands beside the sum that all is divided by.
+            start(watch, call.output, Total())
+        elif call.function in DIVIDING and isinstance(_second(watch, call), Total):
             begin(watch, call.output, "exp and sum")
         elif call.function in SCALING | SHAPING and isinstance(call.output, torch.Tensor):
             start(watch, call.output, self)
 
     def mixed(self, watch: Watch, matrices: Matrices) -> None:
         """Remember their product with values, until that is divided."""
-        start(watch, matrices.output, Accumulated((matrices,), watch.names.current()))
+        origin = Origin("exp", watch.names.current(), tuple(matrices.weights.shape))
+        rows = matrices.weights if matrices.rows is None else matrices.rows
+        if is_between(watch.streams, rows):
+            origin.lost = "a product with values that was not divided by the sums of its rows"
+            watch.origins.append(origin)
+        start(watch, matrices.output, Accumulated((matrices,), origin))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +120,10 @@ def log_softmax(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -
 def logsumexp(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
     """Follow what scores will be less by."""
     start(watch, output, LogTotal())
+
+
+def _second(watch: Watch, call: Called) -> State | None:
+    return state_of(watch, call.args[1]) if len(call.args) > 1 else None
 
 
 def accumulated(watch: Watch, call: Called) -> tuple[torch.Tensor, Accumulated] | None:

@@ -14,6 +14,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+# What scaled_dot_product_attention is where a program is decomposed; outputs first, then the rest.
+KERNELS = tuple(
+    f"_scaled_dot_product_{name}"
+    for name in (
+        *("attention_math", "flash_attention_for_cpu", "flash_attention"),
+        *("efficient_attention", "cudnn_attention", "fused_attention_overrideable"),
+    )
+)
 # Operators whose torch function has another name, or lives where it is not looked for first.
 _NAMED: dict[str, Any] = {
     "_safe_softmax": torch.softmax,
@@ -30,9 +38,15 @@ _NAMED: dict[str, Any] = {
 
 
 @functools.cache
-def torch_function_of(operator: torch._ops.OpOverload[Any, Any]) -> Any:
-    """Return the torch function that an operator of ATen is, or the operator itself."""
-    space, _, name = operator._schema.name.partition("::")
+def torch_function_of(operator: Any) -> Any:
+    """Return the torch function that an operator of ATen is, or the operator itself.
+
+    Args:
+        operator: one overload of it, as programs call it, or all of them, as code does.
+    """
+    packet = isinstance(operator, torch._ops.OpOverloadPacket)
+    full = operator._qualified_op_name if packet else operator._schema.name
+    space, _, name = full.partition("::")
     if space != "aten":
         return operator
     if name in _NAMED:

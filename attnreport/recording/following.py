@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.registry import name_of
+from attnreport.recording.sides import is_between
 from attnreport.recording.weights import before_dropout
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Origin:
         used: whether they have multiplied values.
         lost: the last function that took them and is not followed.
         normalised: whether it makes rows sum to 1 at all.
+        between: whether they were made of a product of two sequences.
         laid: whether what was found of it so far was laid on its sequence, in pieces.
         unwanted: whether it was not selected.
     """
@@ -47,6 +49,7 @@ class Origin:
     used: bool = False
     lost: str = ""
     normalised: bool = True
+    between: bool = False
     laid: bool = False
     unwanted: bool = False
 
@@ -78,7 +81,7 @@ class Followed:
             _drop(watch, call, tensor, self)
         elif function in _MIXING and self.origin.normalised:
             _mix(watch, call, tensor, self)
-        elif function is torch.Tensor.__setitem__:
+        elif function in _WRITING:
             # Written to themselves they stay what they are; written into a buffer, it holds them.
             if call.output is not tensor:
                 start(watch, call.output, replace(self, clean=None))
@@ -168,7 +171,10 @@ def start(watch: Watch, output: torch.Tensor, state: State) -> None:
 
 def begin(watch: Watch, output: torch.Tensor, call: str, *, normalised: bool = True) -> Followed:
     """Follow new weights from now on."""
-    origin = Origin(call, watch.names.current(), tuple(output.shape), normalised=normalised)
+    between = normalised and is_between(watch.streams, output)
+    origin = Origin(
+        call, watch.names.current(), tuple(output.shape), False, "", normalised, between
+    )
     watch.origins.append(origin)
     followed = Followed(origin)
     start(watch, output, followed)
@@ -256,6 +262,9 @@ def _mix(watch: Watch, call: Called, tensor: torch.Tensor, followed: Followed) -
         other.origin.used = True
         _give(watch, call.output, followed, "the sum of two softmaxes, each scaled")
         return
+    for state in (state_of(watch, each) for each in call.args if each is not tensor):
+        if isinstance(state, Followed) and state.origin is not followed.origin:
+            state.origin.lost = f"{name_of(call.function)}, with other weights"
     if call.output is tensor and followed.clean is None:
         followed.origin.lost = f"{name_of(call.function)}, which wrote over it"
         watch.streams.assign(tensor, watch.streams.of(tensor))
@@ -323,7 +332,9 @@ SHAPING: set[Any] = (
     | {F.pad, torch._C._nn.pad}
     | methods("view", "reshape", "permute", "transpose", "swapaxes", "swapdims", "movedim")
     | methods("contiguous", "clone", "expand", "expand_as", "unsqueeze", "squeeze", "flatten")
-    | methods("unflatten", "view_as", "reshape_as", "repeat", "repeat_interleave", "cat")
+    | methods(
+        "t", "adjoint", "unflatten", "view_as", "reshape_as", "repeat", "repeat_interleave", "cat"
+    )
     | methods("concat", "stack", "roll", "flip", "as_strided", "detach", "requires_grad")
     | methods("to", "type", "float", "half", "bfloat16", "double", "type_as", "cpu", "cuda")
     | methods("masked_fill", "where")
@@ -332,6 +343,7 @@ SHAPING: set[Any] = (
 SCALING: set[Any] = methods("mul", "multiply", "div", "divide", "true_divide", "truediv")
 _DROPOUT: set[Any] = {F.dropout, F.dropout1d, F.dropout2d, torch.dropout, F.alpha_dropout}
 _ADDING = methods("add")
+_WRITING: set[Any] = {torch.Tensor.__setitem__} | methods("scatter")
 _MIXING: set[Any] = {
     F.linear,
     F.conv1d,

@@ -27,6 +27,11 @@ def as_it_is(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def turned_over(tensor: torch.Tensor) -> torch.Tensor:
+    """Make columns of the rows of matrices."""
+    return tensor.mT
+
+
 def through_values(gradient: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Return dL/dA from dL/dO.
 

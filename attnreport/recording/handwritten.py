@@ -6,17 +6,21 @@ an activation. What it was at that moment are the weights. Knows nothing of modu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
-from attnreport.recording.einsum import as_product
+from attnreport.recording.einsum import as_product, of_vectors, spelled
 from attnreport.recording.exponentials import Unnormalised
 from attnreport.recording.following import Called, Followed, begin, follow, state_of
+from attnreport.recording.gradients import as_it_is, turned_over
+from attnreport.recording.positions import lie_along_positions
 from attnreport.recording.product import Matrices, record
 from attnreport.recording.registry import recorder
+from attnreport.recording.scores import unfollowed
 from attnreport.recording.watch import Watch
 
 
@@ -25,8 +29,17 @@ def _softmax(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> N
     begin(watch, output, "softmax")
 
 
-for _function in (F.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax):
+for _function in (
+    *(F.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax, torch._softmax),
+    *(F.softmin, F.gumbel_softmax),
+):
     recorder(_function)(_softmax)
+
+
+@recorder(torch.sparse.softmax)
+def sparse_softmax(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+    """Name what a softmax of scores that are kept for some pairs only goes into."""
+    begin(watch, output, "sparse softmax").origin.between = True
 
 
 @recorder(torch.sigmoid, torch.Tensor.sigmoid)
@@ -36,41 +49,83 @@ def sigmoid(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> No
         begin(watch, output, "sigmoid", normalised=False)
 
 
-@recorder(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm)
+@recorder(
+    *(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm),
+    *(torch.mm, torch.Tensor.mm, torch.mv, torch.Tensor.mv),
+)
 def matmul(
     watch: Watch, output: torch.Tensor, left: torch.Tensor, *args: Any, **kwargs: Any
 ) -> None:
-    """Record ``weights @ values``, or ``valuesᵀ @ weightsᵀ``."""
-    right = args[0] if args else _named(kwargs, "other", "mat2", "tensor2")
+    """Record ``weights @ values``, or ``valuesᵀ @ weightsᵀ``; a vector is one row or column."""
+    right = args[0] if args else _named(kwargs, "other", "mat2", "tensor2", "vec")
     _first_operand_wins(watch, output, left, right)
-    if left.dim() < 2 or right.dim() < 2:
-        return
+    if left.dim() > 1 < right.dim():
+        _multiplied(watch, output, left, right)
+    elif left.dim() + right.dim() > 2:
+        _contracted(watch, of_vectors(left.dim(), right.dim()), (left, right), output)
+
+
+@recorder(F.linear)
+def linear(
+    watch: Watch,
+    output: torch.Tensor,
+    argument: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+) -> None:
+    """Record a product with values that lie in the other direction; others mix heads."""
+    tag = watch.streams.tag(weight)
+    plain = bias is None and weight.dim() == 2 and tag is not None and not tag.learned
+    if plain and lie_along_positions(watch.streams, weight, as_it_is, -1):
+        _multiplied(watch, output, argument, weight, turned=True)
+    elif state_of(watch, argument) is not None:
+        follow(watch, Called(F.linear, (argument, weight, bias), {}, output))
+
+
+def _multiplied(
+    watch: Watch,
+    output: torch.Tensor,
+    left: torch.Tensor,
+    right: torch.Tensor,
+    *,
+    turned: bool = False,
+) -> None:
+    """Record a product of two matrices, the second of them ``turned`` over."""
+    over = turned_over if turned else as_it_is
     state = state_of(watch, left)
     if isinstance(state, Followed):
-        record(watch, state, Matrices(left, right, output, right, state.clean))
+        record(watch, state, Matrices(left, over(right), output, right, state.clean, align=over))
         return
     if isinstance(state, Unnormalised):
-        state.mixed(watch, Matrices(left, right, output, right, rows=left))
+        state.mixed(watch, Matrices(left, over(right), output, right, rows=left, align=over))
         return
     state = state_of(watch, right)
+    back = as_it_is if turned else turned_over
+    clean = state.clean if isinstance(state, Followed) else None
+    others = Matrices(
+        weights=back(right),
+        values=left.mT,
+        output=output.mT,
+        source=left,
+        clean=None if clean is None else back(clean),
+        rows=right,
+        arrange=back,
+        align=turned_over,
+    )
     if isinstance(state, Followed):
-        clean = None if state.clean is None else state.clean.mT
-        record(
-            watch,
-            state,
-            Matrices(
-                right.mT, left.mT, output.mT, left, clean, right, lambda g: g.mT, lambda n: n.mT
-            ),
-        )
+        record(watch, state, others)
+    elif watch.may_keep:
+        first = Matrices(left, over(right), output, right, rows=left, align=over)
+        _ = unfollowed(watch, first) or unfollowed(watch, others)
 
 
-@recorder(torch.baddbmm, torch.Tensor.baddbmm)
+@recorder(torch.baddbmm, torch.Tensor.baddbmm, torch.addmm, torch.Tensor.addmm)
 def baddbmm(
     watch: Watch, output: torch.Tensor, added: torch.Tensor, *args: Any, **kwargs: Any
 ) -> None:
     """Record ``beta · added + alpha · weights @ values``."""
-    left = args[0] if args else _named(kwargs, "batch1")
-    right = args[1] if len(args) > 1 else _named(kwargs, "batch2")
+    left = args[0] if args else _named(kwargs, "batch1", "mat1")
+    right = args[1] if len(args) > 1 else _named(kwargs, "batch2", "mat2")
     _first_operand_wins(watch, output, left, right)
     followed = state_of(watch, left)
     if isinstance(followed, Followed):
@@ -94,23 +149,57 @@ def einsum(watch: Watch, output: torch.Tensor, equation: Any, *operands: Any) ->
         follow(watch, Called(torch.einsum, (equation, *operands), {}, output))
         return
     _first_operand_wins(watch, output, *operands)
+    _contracted(watch, equation, operands, output)
+
+
+@recorder(torch.inner, torch.Tensor.inner, torch.tensordot)
+def inner(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+    """Record the same where its equation has to be spelled."""
+    function = torch.tensordot if "dims" in kwargs or len(args) > 2 else torch.inner
+    equation = spelled(function, args, kwargs) if len(args) > 1 else None
+    if equation is not None:
+        _first_operand_wins(watch, output, args[0], args[1])
+        _contracted(watch, equation, args[:2], output)
+
+
+def _contracted(
+    watch: Watch, equation: str, operands: Sequence[torch.Tensor], output: torch.Tensor
+) -> None:
     for place in (0, 1):
         followed = state_of(watch, operands[place])
-        if not isinstance(followed, Followed):
+        known = isinstance(followed, Followed)
+        if not known and (followed is not None or not watch.may_keep):
             continue
         product = as_product(equation, operands, place, output)
         if isinstance(product, str):
-            followed.origin.lost = f"einsum {equation!r}, which {product}"
-            return
+            if isinstance(followed, Followed):
+                followed.origin.lost = f"einsum {equation!r}, which {product}"
+                return
+            continue
         weights, values = operands[place], operands[1 - place]
-        clean = None if followed.clean is None else product.weights(followed.clean)
-        arranged = product.arrange(weights, values, output)
-        record(
-            watch,
-            followed,
-            Matrices(*arranged, values, clean, weights, product.weights, product.values),
+        if not product.queries and not lie_along_positions(
+            watch.streams, weights, product.weights, -1
+        ):
+            if isinstance(followed, Followed):
+                followed.origin.lost = f"einsum {equation!r}, which has no dimension of queries"
+                return
+            continue
+        clean = None
+        if isinstance(followed, Followed) and followed.clean is not None:
+            clean = product.weights(followed.clean)
+        matrices = Matrices(
+            *product.arrange(weights, values, output),
+            values,
+            clean,
+            weights,
+            product.weights,
+            product.values,
         )
-        return
+        if isinstance(followed, Followed):
+            record(watch, followed, matrices)
+            return
+        if unfollowed(watch, matrices):
+            return
 
 
 def _first_operand_wins(

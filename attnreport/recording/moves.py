@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.convolved import windows_of
+from attnreport.recording.exported import KERNELS, torch_function_of
 from attnreport.recording.following import CUTTING, SHAPING, methods, tensors_in
 from attnreport.recording.moving import Moving
-from attnreport.recording.multiplying import contracted, mixed
+from attnreport.recording.multiplying import contracted, mixed, turned
 from attnreport.recording.steps import (
     NOWHERE,
     agreed,
@@ -55,6 +56,7 @@ def _still(call: Moving) -> None:
         if before == after:
             return numbers[0]
         # A projection: new numbers at the old positions, if all of them were at one position.
+        # What is spread over another sequence goes to all of its positions.
         return agreed(numbers[0], -1).expand(after)
 
     call.keep(call.output, [call.parent(first)], move)
@@ -73,8 +75,10 @@ def _main_argument(call: Moving) -> torch.Tensor | None:
         for value in call.args[:2]
         if isinstance(value, torch.Tensor) and value.shape[:-1] == lead
     ]
+    if not fitting:
+        return _spread_argument(call)
     if len(fitting) < 2:
-        return fitting[0] if fitting else None
+        return fitting[0]
     tags = [call.streams.tag(value) for value in fitting]
     flowing = [
         (not beginning_of(tag).entered, length_of(tag), place)
@@ -82,6 +86,16 @@ def _main_argument(call: Moving) -> torch.Tensor | None:
         if tag is not None and tag.stream is not None and tag.stream.rank > Rank.AUXILIARY
     ]
     return fitting[min(flowing)[-1] if flowing else 0]
+
+
+def _spread_argument(call: Moving) -> torch.Tensor | None:
+    """Return the first sequence of two that meet each other, position by position."""
+    for value in call.args[:2]:
+        if isinstance(value, torch.Tensor) and value.dim() == call.output.dim():
+            tag = call.streams.tag(value)
+            if tag is not None and tag.stream is not None and tag.stream.rank > Rank.AUXILIARY:
+                return value
+    return None
 
 
 def _moved(call: Moving) -> None:
@@ -140,6 +154,29 @@ def _pooled(call: Moving) -> None:
         return torch.where(lowest >= _AFTER_ALL, NOWHERE, lowest).to(torch.int64)
 
     call.keep(output, [call.parent(first)], move, pools=True)
+
+
+def _reduced(call: Moving) -> None:
+    """Some dimensions become one number: what is left of the others stays where it is."""
+    first = call.args[0] if call.args else None
+    place = 2 if call.function in _NORMS else 1
+    which = call.args[place] if len(call.args) > place else call.kwargs.get("dim")
+    if not isinstance(first, torch.Tensor) or not isinstance(call.output, torch.Tensor):
+        return
+    dimensions: Sequence[Any] = which if isinstance(which, (tuple, list)) else [which]
+    after, rank = tuple(call.output.shape), first.dim()
+    if not dimensions or not all(isinstance(each, int) for each in dimensions):
+        return
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        kept = numbers[0]
+        for each in dimensions:
+            kept = agreed(kept, each)
+        if len(after) < rank:
+            kept = kept.squeeze([each % rank for each in dimensions])
+        return kept
+
+    call.keep(call.output, [call.parent(first)], move)
 
 
 def _strided(call: Moving) -> None:
@@ -250,6 +287,7 @@ _FEATURES: dict[Any, int] = {F.linear: -1, F.conv1d: -2, F.conv2d: -3, F.conv3d:
 _STILL: set[Any] = {F.linear, F.layer_norm, F.rms_norm, F.softmax, F.dropout, F.gelu, F.silu}
 _STILL |= {F.normalize, F.group_norm, F.batch_norm, F.instance_norm, torch.Tensor.__deepcopy__}
 _STILL |= {F.softplus, F.mish, F.hardswish, F.hardsigmoid, F.leaky_relu, F.elu, F.relu6, F.tanh}
+_STILL |= {F.softmin, F.gumbel_softmax, torch._softmax}
 _STILL |= {F.relu, F.sigmoid, F.hardtanh, F.logsigmoid, torch._C._nn.gelu, torch._C._nn.silu}
 _STILL |= methods("relu", "tanh", "rsqrt", "sqrt", "square", "sigmoid", "exp", "erf", "neg", "abs")
 _STILL |= methods("add", "sub", "mul", "div", "true_divide", "truediv", "softmax", "masked_fill")
@@ -263,7 +301,11 @@ _CONSTANTS: set[Any] = {
 }
 _MIXING: set[Any] = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm}
 _MIXING |= {torch.Tensor.bmm, F.scaled_dot_product_attention}
+_MIXING |= {torch.mm, torch.Tensor.mm, torch.mv, torch.Tensor.mv}
+_MIXING |= {torch_function_of(getattr(torch.ops.aten, name)) for name in KERNELS}
 _CHOOSING: set[Any] = methods("where")
+_NORMS: set[Any] = methods("norm")
+_REDUCING: set[Any] = methods("sum", "mean", "logsumexp", "argmax", "argmin", "norm")
 _MOVING: set[Any] = (
     (SHAPING | CUTTING | methods("gather", "take_along_dim", "index_select", "tile", "unfold"))
     - _STILL
@@ -286,10 +328,12 @@ _RULES: dict[Any, Callable[[Moving], None]] = {
     **dict.fromkeys(_CONSTANTS, _constant),
     **dict.fromkeys(_MIXING, mixed),
     **dict.fromkeys(_CHOOSING, _chosen),
+    **dict.fromkeys(_REDUCING, _reduced),
     **dict.fromkeys(methods("as_strided"), _strided),
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolved),
-    F.embedding: _looked_up,
+    **dict.fromkeys((F.embedding, F.one_hot, torch._C._nn.one_hot), _looked_up),
     F.unfold: _cut_out,
     torch.einsum: contracted,
+    **dict.fromkeys((torch.inner, torch.Tensor.inner, torch.tensordot), turned),
     torch.Tensor.__setitem__: _written,
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
+from attnreport.recording.einsum import explicit, of_vectors, spelled
 from attnreport.recording.moving import Moving
 from attnreport.recording.siblings import told_apart
 from attnreport.recording.steps import Crossing, agreed
@@ -16,18 +17,23 @@ from attnreport.recording.steps import Crossing, agreed
 
 def mixed(call: Moving) -> None:
     """Rows of the first matrix stay rows of the product."""
-    left = next((x for x in call.args if isinstance(x, torch.Tensor)), None)
-    after = tuple(call.output.shape)
-    if left is None or left.dim() < 2 or len(after) < 2:
+    operands = [x for x in call.args if isinstance(x, torch.Tensor)]
+    # Kernels return more than the product.
+    output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
+    after = tuple(output.shape)
+    if not operands or not after:
+        return
+    left, *rest = operands
+    if len(rest) == 1 and 1 in {left.dim(), rest[0].dim()}:
+        _contracted(call, of_vectors(left.dim(), rest[0].dim()), (left, rest[0]))
         return
 
     def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
         return agreed(numbers[0], -1).expand(after)
 
-    rest = [x for x in call.args if isinstance(x, torch.Tensor) and x is not left]
     sides = (-2, -1) if len(rest) == 1 else None
     crossing = _crossing(call, left, rest[0] if rest else left, sides)
-    call.keep(call.output, [call.parent(left)], move, crossing=crossing)
+    call.keep(output, [call.parent(left)], move, crossing=crossing)
 
 
 def _crossing(
@@ -48,10 +54,20 @@ def contracted(call: Moving) -> None:
     equation, *operands = call.args
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = list(operands[0])
-    if len(operands) != 2 or not isinstance(equation, str) or "->" not in equation:
-        return
-    after, spelled = tuple(call.output.shape), equation.replace(" ", "")
-    inputs, _, result = spelled.partition("->")
+    if len(operands) == 2 and isinstance(equation, str):
+        _contracted(call, explicit(equation), operands)
+
+
+def turned(call: Moving) -> None:
+    """The same of an ``inner`` or a ``tensordot``."""
+    equation = spelled(call.function, call.args, call.kwargs)
+    if equation is not None:
+        _contracted(call, equation, call.args[:2])
+
+
+def _contracted(call: Moving, equation: str, operands: Sequence[torch.Tensor]) -> None:
+    after = tuple(call.output.shape)
+    inputs, _, result = equation.partition("->")
     left, result = _spell(inputs.split(",")[0], operands[0].dim()), _spell(result, len(after))
 
     def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -107,6 +107,12 @@ class Names:
             for parent in parents
         )
 
+    def ran(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Yield every module of which a parameter was used, each with its path."""
+        for path, module in self._modules.items():
+            if self._ran(path):
+                yield path, module
+
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
 

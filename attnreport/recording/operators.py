@@ -8,17 +8,21 @@ of it is held against what the kernel returned, so that no other meaning goes un
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from attnreport.attention import RESIDUAL_TOLERANCE
+from attnreport.attention import RESIDUAL_TOLERANCE, tolerance_of
 from attnreport.recording.apart import quietly
 from attnreport.recording.found import Found, Mixed
+from attnreport.recording.gradients import as_it_is
+from attnreport.recording.layout import Layout
 from attnreport.recording.places import Pieces
+from attnreport.recording.positions import learn_batch
 from attnreport.recording.registry import Recorder, operator_recorders
 from attnreport.recording.rules import FROM_OPERANDS, Rules, packed
 from attnreport.recording.siblings import sequences_of
@@ -47,7 +51,9 @@ _CALLED = {
 _MEANING = {name: meaning for meaning, names in _CALLED.items() for name in names}
 # Where it writes to.
 _NOT_READ = {"out", "out_"}
-_NEEDED = {"query", "key", "value", "causal", "scale"}
+_OPERANDS = {"query", "key", "value"}
+_NEEDED = {*_OPERANDS, "causal", "scale"}
+_ATTENTION = re.compile(r"attention|attn|sdpa", re.IGNORECASE)
 # ATen's other kernels have another order of dimensions.
 _ATEN = "aten::_flash_attention_forward"
 
@@ -61,7 +67,11 @@ def recorder_of_kernel(operator: Any) -> Recorder | None:
     if schema is None or (schema.name.startswith("aten::") and schema.name != _ATEN):
         return None
     meant = {_MEANING.get(argument.name) for argument in schema.arguments}
-    return functools.partial(_record, schema) if meant >= _NEEDED else None
+    if meant >= _NEEDED:
+        return functools.partial(_record, schema)
+    if meant >= _OPERANDS:
+        return functools.partial(_try, schema)
+    return functools.partial(_name, schema) if _ATTENTION.search(schema.name) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +149,73 @@ def _record(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -
         _record_packed(watch, name, call, starts)
     else:
         watch.miss(call.name, f"its queries have a shape that is not known, {tuple(shape)}")
+
+
+def _try(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -> None:
+    """Record an operator that says no more than its operands: by the formula that gives its result.
+
+    Its heads may come before the positions or behind them, and it may be causal.
+    """
+    call = _bound(schema, output, args, kwargs)
+    watch.streams.assign(call.output, watch.streams.of(call.given["query"]))
+    name = watch.wanted(call.name)
+    if name is None:
+        return
+    for layout, operands in _readings(watch, call):
+        for causal in (False, True):
+            rules = replace(call.rules(), causal=causal)
+            if _explains(rules, operands):
+                _keep(watch, name, call, rules, operands, copies=layout.copies)
+                return
+    _name(schema, watch, output)
+
+
+def _readings(watch: Watch, call: _Call) -> Iterator[tuple[Layout, list[torch.Tensor]]]:
+    """Yield queries, keys, values and output of the example, heads first, as they may be meant."""
+    query = call.given["query"]
+    for arrange in (as_it_is, _forward):
+        operands = [arrange(each) for each in call.operands]
+        if not _fit(operands):
+            continue
+        learn_batch(watch.streams, query, arrange)
+        shape = (*operands[0].shape[:-1], operands[1].shape[-2])
+        layout = watch.layout(shape, watch.streams.of(query))
+        if isinstance(layout, Layout):
+            yield layout, [layout.pick(each) for each in operands]
+
+
+def _name(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -> None:
+    """Say of an operator that it cannot be read."""
+    reason = "it is an operator of its own, and no formula that is known gives what it returned"
+    watch.miss(schema.name, reason)
+
+
+def _forward(tensor: torch.Tensor) -> torch.Tensor:
+    """Bring heads before the positions, where there are heads."""
+    return tensor.transpose(1, 2) if tensor.dim() == 4 else tensor
+
+
+def _fit(operands: Sequence[torch.Tensor]) -> bool:
+    """Tell whether shapes are those of attention: ``(…, head, position, width)``."""
+    query, key, value, output = (each.shape for each in operands)
+    heads = len(query) < 3 or (key[-3] > 0 and query[-3] % key[-3] == 0)
+    return (
+        len(query) == len(key) == len(value) == len(output) > 1
+        and heads
+        and query[-1] == key[-1]
+        and key[:-1] == value[:-1]
+        and output[:-1] == query[:-1]
+        and output[-1] == value[-1]
+    )
+
+
+def _explains(rules: Rules, operands: Sequence[torch.Tensor]) -> bool:
+    query, key, value, real = operands
+    with quietly(query):
+        residual = distance(mix(rules.weights(query, key)[..., : key.shape[1]], value), real)
+    return residual is not None and residual <= tolerance_of(
+        str(query.dtype).removeprefix("torch.")
+    )
 
 
 def _record_batch(watch: Watch, name: str, call: _Call) -> None:

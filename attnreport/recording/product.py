@@ -19,6 +19,7 @@ from attnreport.recording.gradients import Arrange, as_it_is, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
+from attnreport.recording.positions import example_of, learn_batch
 from attnreport.recording.sides import UNKNOWN, Sides, sides_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
@@ -89,11 +90,12 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         origin.used = origin.unwanted = True
         return
     product = replace(product, sides=_sides(watch, product))
-    if origin.used and not origin.laid and not followed.cut:
-        return
-    if origin.unwanted:
+    if origin.unwanted or (origin.used and not origin.laid and not followed.cut):
         return
     layout = _layout(watch, product)
+    if not product.lead and _is_another_example(watch, product):
+        origin.used = True
+        return
     # Only what may be a piece may be a part of an attention, and not one of its own.
     part = _may_be_pieces(watch, followed, product, layout)
     whole = isinstance(layout, Layout) and len(product.lead) <= 2 and not followed.cut
@@ -108,6 +110,14 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
         layout, partial = _arrangement(watch, followed, product, layout)
     if isinstance(layout, Layout):
         _record_whole(watch, followed, product, layout, name, partial)
+
+
+def _is_another_example(watch: Watch, product: Matrices) -> bool:
+    """Tell whether one matrix alone is of an example of the batch that is not wanted."""
+    if watch.generation is not None:
+        return False
+    example = example_of(watch.streams, _rows(product).tensor)
+    return example is not None and example != watch.example
 
 
 def _sides(watch: Watch, product: Matrices) -> Sides:
@@ -173,6 +183,8 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
 def _layout(watch: Watch, product: Matrices) -> Layout | str:
     """Return how to pick the example, as far as shapes tell."""
     shape = (*product.output.shape[:-1], product.weights.shape[-1])
+    rows = _rows(product)
+    learn_batch(watch.streams, rows.tensor, rows.arrange)
     return watch.layout(shape, _stream_with_batch(watch, product))
 
 

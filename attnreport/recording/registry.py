@@ -54,8 +54,7 @@ def operator_recorders(find: Callable[[Any], Recorder | None]) -> Callable[[Any]
 @functools.lru_cache(maxsize=4096)
 def reading_of(called: Any) -> tuple[Any, Recorder | None]:
     """Return the torch function that is called, by itself or as an operator, and its recorder."""
-    operator = isinstance(called, torch._ops.OpOverload)
-    function = torch_function_of(called) if operator else called
+    function = torch_function_of(called) if isinstance(called, _OPERATORS) else called
     return function, recorder_of(function)
 
 

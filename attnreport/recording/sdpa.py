@@ -15,11 +15,13 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
 from attnreport.recording.channels import over_channels
+from attnreport.recording.exported import KERNELS, torch_function_of
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import as_it_is, await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not
 from attnreport.recording.memory import NO_WEIGHTS
 from attnreport.recording.operands import Operands
+from attnreport.recording.positions import learn_batch
 from attnreport.recording.registry import recorder
 from attnreport.recording.siblings import sequences_of
 from attnreport.recording.streams import Stream
@@ -53,6 +55,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     queries = watch.streams.of(query)
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
+    learn_batch(watch.streams, query)
     layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
     name = watch.wanted(_CALL, sure=isinstance(layout, Layout) and query.dim() <= 4)
     if name is None:
@@ -106,6 +109,30 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     if not dropout_p and weights.shape[1] == query.shape[-2]:
         values = v.detach()
         await_gradient(watch, found, output, lambda g: through_values(layout.pick(g), values))
+
+
+def _kernel(name: str) -> None:
+    """Record one of ATen's kernels, which programs and some code call by themselves."""
+    operator = getattr(torch.ops.aten, name)
+    names = [argument.name for argument in operator.default._schema.arguments]
+
+    @recorder(torch_function_of(operator))
+    def record(watch: Watch, output: tuple[torch.Tensor, ...], *args: Any, **kwargs: Any) -> None:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        watch.returned = output[0]
+        scaled_dot_product_attention(
+            watch,
+            output[0],
+            *(given[each] for each in ("query", "key", "value")),
+            given.get("attn_mask", given.get("attn_bias")),
+            given.get("dropout_p", 0.0),
+            given.get("is_causal", False),
+            scale=given.get("scale"),
+        )
+
+
+for _name in KERNELS:
+    _kernel(_name)
 
 
 def _record_nested(watch: Watch, operands: tuple[torch.Tensor, ...], **told: Any) -> None:

@@ -66,6 +66,12 @@ def product_of(streams: Streams, weights: torch.Tensor) -> tuple[Parent, Crossin
     return None
 
 
+def is_between(streams: Streams, weights: torch.Tensor) -> bool:
+    """Tell whether a tensor holds what a product of two sequences was, or was made of it."""
+    found = product_of(streams, weights)
+    return found is not None and found[1].left is not None and found[1].right is not None
+
+
 def _where_rows_lie(
     streams: Streams,
     weights: torch.Tensor,

@@ -36,7 +36,8 @@ class Stream:
     Attributes:
         rank: which of two streams wins where they meet.
         axis: what its positions stand for, where somebody said so.
-        batch: how many examples the input held; None where its shape does not tell.
+        batch: how many examples the input held; None where its shape does not tell, until
+            positions.py finds it out.
         length: how many positions the input held; None where its shape does not tell.
         pictured: whether it is a picture, whose positions are followed by their regions.
     """
@@ -55,6 +56,7 @@ class Stream:
         self.axis = axis
         self.batch = batch
         self.length = length
+        self._shaped = batch is not None
         self._masks: Stream | None = None
         self._parts: dict[tuple[int, int], Stream] = {}
         # Of a part: what it is one example of.
@@ -90,7 +92,7 @@ class Stream:
     @property
     def of_pictures(self) -> bool:
         """Tell whether it is a picture or a sound: its shape tells the batch, and it is no text."""
-        return self.pictured or (self.rank is Rank.FLOATS and self.batch is not None)
+        return self.pictured or (self.rank is Rank.FLOATS and self._shaped)
 
 
 class Tag:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from attnreport.recording.following import SUMS, Called, Product
+from attnreport.recording.positions import lie_along_positions
 from attnreport.recording.product import Matrices, record
 from attnreport.recording.watch import Watch
 
@@ -25,7 +26,7 @@ def _sum(watch: Watch, call: Called, product: Product) -> None:
         return
     output = call.output if call.output.dim() == rank else call.output.unsqueeze(keys)
     queries = _query_dimension(product, keys)
-    if queries is None and rank == 3 and not _is_batch(watch, product):
+    if queries is None and rank == 3 and not _is_over_positions(watch, product, keys):
         origin = product.followed.origin
         origin.lost = "a weighted sum, of which nothing tells that it is over positions"
         return
@@ -73,10 +74,14 @@ def _query_dimension(product: Product, keys: int) -> int | None:
     return shared[-1] if shared else None
 
 
-def _is_batch(watch: Watch, product: Product) -> bool:
-    """Tell whether the first dimension is the batch: else it may be tokens, and keys experts."""
+def _is_over_positions(watch: Watch, product: Product, keys: int) -> bool:
+    """Tell whether the sum is over a sequence: it may be over experts, at each of its positions."""
     stream = watch.streams.of(product.values)
-    return stream is not None and stream.batch == product.values.shape[0]
+    if stream is not None and stream.batch == product.values.shape[0]:
+        return True
+    return lie_along_positions(
+        watch.streams, product.weights, lambda numbers: _rows(numbers, keys, None), -1
+    )
 
 
 SUMS[torch.sum] = SUMS[torch.Tensor.sum] = _sum

@@ -27,12 +27,14 @@ class Attend(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_an_exported_program_gives_what_its_model_gives():
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_an_exported_program_gives_what_its_model_gives(decomposed):
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
     model = nn.Sequential(Attend(True), Attend(False), layer).eval()
     hidden = torch.randn(1, 5, 8)
-    program = torch.export.export(model, (hidden,)).module()
+    exported = torch.export.export(model, (hidden,))
+    program = (exported.run_decompositions() if decomposed else exported).module()
     expected, _ = reference.record(model, hidden, axes=[(hidden, "abcde")])
     run, _ = reference.record(program, hidden, axes=[(hidden, "abcde")])
     assert [a.name for a in run.attentions] == ["0", "1", "2.self_attn"]

@@ -20,6 +20,7 @@ from attnreport.errors import InvalidRun
 from attnreport.picture import UNLAID
 from attnreport.pixels import Pixels
 from attnreport.recording.laying import Axes
+from attnreport.recording.looping import join_loops
 from attnreport.recording.padding import padding_of, without
 from attnreport.recording.parts import join_parts
 from attnreport.recording.scripted import hidden_attention
@@ -48,7 +49,7 @@ def assemble(watch: Watch) -> Assembled:
     watch.settle()
     attentions: list[Attention] = []
     ledger: list[LedgerEntry] = []
-    seen = stitch(join_parts(watch.found))
+    seen = stitch(join_loops(join_parts(watch.found)))
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
     calls: Counter[str] = Counter()
     skipped: set[LedgerEntry] = set()

@@ -58,6 +58,8 @@ class Found:
         step: how many calls its module had in the generation before this one.
         waiting: what the weights are to be computed from, once it is known whether all are kept.
         points: see ``Attention.points``.
+        loop: see ``looping.loop_of``.
+        place: which position of its sequence the only query of a loop's call is, where known.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Found:
     step: int = 0
     waiting: Operands | None = None
     points: Points | None = None
+    loop: object = None
+    place: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -61,6 +61,22 @@ def example_of(streams: Streams, tensor: torch.Tensor) -> int | None:
     return int(low) if low == high and low >= 0 else None
 
 
+def row_of(streams: Streams, tensor: torch.Tensor, arrange: Arrange) -> int | None:
+    """Return which position of its sequence the only row of a matrix is; None where unknown.
+
+    Args:
+        streams: what is known of tensors.
+        tensor: one of the model.
+        arrange: makes ``(…, 1, column)`` of what has its shape.
+    """
+    for root in _roots(streams, tensor):
+        numbers = numbers_of(streams, tensor, root)
+        if numbers is not None:
+            low, high = (arrange(numbers) % root.length).aminmax()
+            return int(low) if low == high else None
+    return None
+
+
 def lie_along_positions(
     streams: Streams, tensor: torch.Tensor, arrange: Arrange, dimension: int = -2
 ) -> bool:

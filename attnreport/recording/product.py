@@ -17,9 +17,10 @@ from attnreport.recording.following import Followed
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import Arrange, as_it_is, await_gradient
 from attnreport.recording.layout import Layout, heads_or_why_not
+from attnreport.recording.looping import loop_of
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Pieces
-from attnreport.recording.positions import example_of, learn_batch
+from attnreport.recording.positions import example_of, learn_batch, row_of
 from attnreport.recording.sides import UNKNOWN, Sides, sides_of
 from attnreport.recording.streams import Stream
 from attnreport.recording.watch import Watch
@@ -99,7 +100,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     # Only what may be a piece may be a part of an attention, and not one of its own.
     part = _may_be_pieces(watch, followed, product, layout)
     whole = isinstance(layout, Layout) and len(product.lead) <= 2 and not followed.cut
-    name = watch.wanted(origin.call, part=part, sure=whole)
+    loop = None if part else _loop(watch, followed, product)
+    name = watch.wanted(origin.call, part=part, sure=whole, loop=loop)
     # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
     if name is None:
@@ -118,6 +120,11 @@ def _is_another_example(watch: Watch, product: Matrices) -> bool:
         return False
     example = example_of(watch.streams, _rows(product).tensor)
     return example is not None and example != watch.example
+
+
+def _loop(watch: Watch, followed: Followed, product: Matrices) -> object:
+    shape = (*product.output.shape[:-1], product.weights.shape[-1])
+    return loop_of(watch, followed.origin.call, shape, product.source)
 
 
 def _sides(watch: Watch, product: Matrices) -> Sides:
@@ -169,7 +176,11 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         and over_channels(watch.streams, product.source, product.align),
         partial=partial,
         copies=layout.copies,
+        loop=None if partial is not None else _loop(watch, followed, product),
     )
+    if found.loop is not None and found.queries is found.keys:
+        rows = _rows(product)
+        found.place = row_of(watch.streams, rows.tensor, rows.arrange)
     _judge_rows(found, followed, sums)
     watch.keep(found)
     if partial is not None:

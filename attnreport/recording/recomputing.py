@@ -16,6 +16,7 @@ from attnreport.recording.example import Example
 from attnreport.recording.found import Found
 from attnreport.recording.gradients import Arrange, await_gradient
 from attnreport.recording.laying import Part
+from attnreport.recording.looping import loop_of
 from attnreport.recording.projection import Projections
 from attnreport.recording.sending import Norm
 from attnreport.recording.siblings import sequences_of
@@ -62,7 +63,11 @@ def record(watch: Watch, seen: Seen, read: Callable[[], Reading]) -> None:
     queries = watch.streams.of(seen.query)
     watch.streams.assign(seen.output, queries)
     # A whole layer is one call; the attention in it is the module its parameters are of.
-    name = watch.wanted(seen.call, seen.owner)
+    loop = None
+    if seen.value is not None and not seen.query.is_nested:
+        lengths = (seen.batch, len(seen.query), len(seen.key))
+        loop = loop_of(watch, seen.call, lengths, seen.value)
+    name = watch.wanted(seen.call, seen.owner, loop=loop)
     if name is None:
         return
     if watch.example >= seen.batch:
@@ -86,6 +91,7 @@ def record(watch: Watch, seen: Seen, read: Callable[[], Reading]) -> None:
         reasons=[before_dropout(reading.dropout)] if reading.dropout else [],
         query_axis=watch.region_axes.along(seen.query, seen.pick),
         key_axis=watch.region_axes.along(seen.key, seen.pick),
+        loop=loop,
     )
     if seen.query.is_nested:
         # A nested tensor holds the positions before the padding, and nothing else.

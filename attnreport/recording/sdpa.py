@@ -19,6 +19,7 @@ from attnreport.recording.exported import KERNELS, torch_function_of
 from attnreport.recording.found import Found, Mixed
 from attnreport.recording.gradients import as_it_is, await_gradient, through_values
 from attnreport.recording.layout import Layout, heads_or_why_not
+from attnreport.recording.looping import loop_of
 from attnreport.recording.memory import NO_WEIGHTS
 from attnreport.recording.operands import Operands
 from attnreport.recording.positions import learn_batch
@@ -57,7 +58,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     watch.streams.assign(output, queries)
     learn_batch(watch.streams, query)
     layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
-    name = watch.wanted(_CALL, sure=isinstance(layout, Layout) and query.dim() <= 4)
+    sure = isinstance(layout, Layout) and query.dim() <= 4
+    loop = loop_of(watch, _CALL, (*query.shape[:-1], key.shape[-2]), value)
+    name = watch.wanted(_CALL, sure=sure, loop=loop)
     if name is None:
         return
     if isinstance(layout, str) or query.dim() > 4 or watch.may_be_tiles(query.shape):
@@ -100,6 +103,7 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
         key_axis=watch.region_axes.along(key, layout.pick),
         channels=query.shape[-2] == key.shape[-2] and over_channels(watch.streams, value),
         copies=layout.copies,
+        loop=loop,
     )
     watch.keep(found)
     if weights is None:

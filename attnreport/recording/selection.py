@@ -118,15 +118,20 @@ class Turns:
         self._of_generation: dict[tuple[object, str], int] = {}
         # Whether the last one was computed by several calls, which may be several attentions.
         self.merged = False
+        self._new = False
 
     def number(self, name: str, generation: object, at: Position | None) -> tuple[int, bool]:
         """Return the number of the attention that a module computes now, and whether it is new.
 
         Args:
             name: path of the module.
-            generation: the one that runs; None outside of any.
+            generation: the one that runs, or what the calls of a loop have in common; else None.
             at: where the module is, as ``Names.position`` says, where this may be a part only.
         """
+        number, self._new = self._numbered(name, generation, at)
+        return number, self._new
+
+    def _numbered(self, name: str, generation: object, at: Position | None) -> tuple[int, bool]:
         known = self._of_generation.get((generation, name)) if generation is not None else None
         if known is not None:
             return known, False
@@ -146,9 +151,9 @@ class Turns:
 
     def take_back(self, generation: object) -> None:
         """Count the last one no longer: it gave nothing, and has no number in any run."""
-        if self._count and not self.merged and generation is None:
+        if self._count and self._new and generation is None:
             self._count -= 1
-            self._last, self.merged = (), True
+            self._last, self.merged, self._new = (), True, False
 
 
 def _check(name: str, values: Sequence[object] | None, kinds: tuple[type, ...]) -> None:

@@ -135,6 +135,18 @@ def agreed(numbers: torch.Tensor, dimension: int) -> torch.Tensor:
     return highest
 
 
+def memory_of(tag: Tag | None) -> Tag | None:
+    """Return what is known of the tensor that values were cut from, before they were projected."""
+    projected = False
+    while tag is not None and tag.step is not None and len(tag.step.parents) == 1:
+        if tag.features is not None and not projected:
+            projected = True
+        elif not tag.step.bare:
+            break
+        tag = tag.step.parents[0].tag
+    return tag
+
+
 def part_of_tensor(tag: Tag | None) -> Any:
     """Return which part of an attention a tensor was made of, by moves alone."""
     while tag is not None and tag.part is None:

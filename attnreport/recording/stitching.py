@@ -107,7 +107,7 @@ def _own(group: Sequence[Found]) -> Found | None:
         weights[:, row : row + part.shape[1], start : start + part.shape[2]] = part
         row += part.shape[1]
     prompt, starts = _prompt(group[0], int(ends[0]), total), [start for start, _ in rows]
-    return _joined(group, weights, Part(first, total, prompt), Part(0, total, prompt), starts)
+    return _steps(group, weights, Part(first, total, prompt), Part(0, total, prompt), starts)
 
 
 def _prompt(first: Found, end: int, total: int) -> int:
@@ -152,38 +152,59 @@ def _cross(group: Sequence[Found]) -> Found | None:
         return None
     weights = np.concatenate([each.weights for each in group], axis=1)
     prompt, total = group[0].shape[1], sum(each.shape[1] for each in group)
-    return _joined(group, weights, Part(0, total, prompt), None, [0] * len(group))
+    return _steps(group, weights, Part(0, total, prompt), None, [0] * len(group))
 
 
-def _joined(
+def _steps(
     group: Sequence[Found],
     weights: Floats,
     rows: Part,
     columns: Part | None,
     starts: Sequence[int],
 ) -> Found:
-    residuals = [each.residual for each in group]
-    sinks = [each.sink for each in group if each.sink is not None]
-    reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
     first = group[0].shape[1]
     how = f"{len(group)} calls put together: {first} positions, then step by step"
+    return joined(group, weights, how, starts, query_part=rows, key_part=columns)
+
+
+def joined(
+    group: Sequence[Found],
+    weights: Floats,
+    how: str,
+    starts: Sequence[int] = (),
+    *,
+    gradients: bool = False,
+    **more: Any,
+) -> Found:
+    """Return several calls as one.
+
+    Args:
+        group: the calls, in the order of their rows.
+        weights: ``(head, query, key)`` of all of them.
+        how: what was done, for the ledger.
+        starts: the first key that each call saw; 0 where nothing is given.
+        gradients: whether theirs are put together too, the keys being the same.
+        more: other fields of ``Found``.
+    """
+    residuals = [each.residual for each in group]
+    sinks = [each.sink for each in group if each.sink is not None]
+    found = [each.gradient for each in group if gradients and each.gradient is not None]
+    reasons = dict.fromkeys(reason for each in group for reason in each.reasons)
+    starts = starts or [0] * len(group)
     norms = put_together([each.value_norms for each in group], starts, weights.shape[2])
-    return replace(
-        group[0],
-        weights=weights,
-        residual=_worst(residuals),
-        sink=np.concatenate(sinks, axis=1) if len(sinks) == len(group) else None,
-        normalised=all(each.normalised for each in group),
-        reasons=[how, *reasons],
-        query_part=rows,
-        key_part=columns,
-        gradient=None,
-        points=None,
-        value_norms=norms,
-        unweighed=next((each.unweighed for each in group if each.value_norms is None), ""),
-        unsummed=_unsummed(group, norms),
-        **_rows(group),
-    )
+    fields: dict[str, Any] = {
+        "weights": weights,
+        "residual": _worst(residuals),
+        "sink": np.concatenate(sinks, axis=1) if len(sinks) == len(group) else None,
+        "normalised": all(each.normalised for each in group),
+        "reasons": [how, *reasons],
+        "gradient": np.concatenate(found, axis=1) if len(found) == len(group) else None,
+        "points": None,
+        "value_norms": norms,
+        "unweighed": next((each.unweighed for each in group if each.value_norms is None), ""),
+        "unsummed": _unsummed(group, norms),
+    }
+    return replace(group[0], **{**fields, **_rows(group), **more})
 
 
 def _rows(group: Sequence[Found]) -> dict[str, Any]:

@@ -227,6 +227,7 @@ class Watch(TorchFunctionMode):
         *,
         part: bool = False,
         sure: bool = True,
+        loop: object = None,
     ) -> str | None:
         """Return the path of the module that attends now, or None where it is not to be read.
 
@@ -235,6 +236,7 @@ class Watch(TorchFunctionMode):
             owner: a parameter of that module, where the call itself runs in the one around it.
             part: whether the module may compute one attention by several such calls.
             sure: whether it can be read for certain.
+            loop: what several calls have in common that are rows of one attention.
         """
         name = self.names.current()
         if name is None:
@@ -252,10 +254,11 @@ class Watch(TorchFunctionMode):
             self.found.append(Skipped(name, call))
             return None
         at = self.names.position(name) if part else None
-        number, new = self._turns.number(name, self.generation, at)
+        together = loop if self.generation is None else self.generation
+        number, new = self._turns.number(name, together, at)
         if self.selection.wants(name, number):
             return name
-        sure = sure and (new or self.generation is not None)
+        sure = sure and (new or together is not None)
         skip(self.found, Skipped(name, call), new=new, sure=sure)
         return None
 

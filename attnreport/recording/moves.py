@@ -36,7 +36,7 @@ def remember(
     if dimension is not None and isinstance(output, torch.Tensor):
         tag = streams.tag(output)
         if tag is not None:
-            tag.features = dimension
+            tag.features, tag.projected = dimension, True
     if rule is not None:
         rule(Moving(streams, function, args, kwargs, output))
 
@@ -177,6 +177,18 @@ def _reduced(call: Moving) -> None:
         return kept
 
     call.keep(call.output, [call.parent(first)], move)
+
+
+def _recurrent(call: Moving) -> None:
+    """A recurrence reads all positions up to one, and says what it has read there."""
+    first, output = call.args[0], call.output[0]
+    if first.dim() != output.dim():
+        return  # packed sequences: their positions are in an order of their own
+    after = tuple(output.shape)
+    call.keep(output, [call.parent(first)], lambda numbers: agreed(numbers[0], -1).expand(after))
+    tag = call.streams.tag(output)
+    if tag is not None:
+        tag.projected = True
 
 
 def _strided(call: Moving) -> None:
@@ -333,6 +345,7 @@ _RULES: dict[Any, Callable[[Moving], None]] = {
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolved),
     **dict.fromkeys((F.embedding, F.one_hot, torch._C._nn.one_hot), _looked_up),
     F.unfold: _cut_out,
+    **dict.fromkeys((torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recurrent),
     torch.einsum: contracted,
     **dict.fromkeys((torch.inner, torch.Tensor.inner, torch.tensordot), turned),
     torch.Tensor.__setitem__: _written,

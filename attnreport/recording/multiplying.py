@@ -34,6 +34,9 @@ def mixed(call: Moving) -> None:
     sides = (-2, -1) if len(rest) == 1 else None
     crossing = _crossing(call, left, rest[0] if rest else left, sides)
     call.keep(output, [call.parent(left)], move, crossing=crossing)
+    tag, second = (call.streams.tag(each) for each in (output, rest[0] if rest else left))
+    if tag is not None and second is not None and second.learned:
+        tag.projected = True
 
 
 def _crossing(

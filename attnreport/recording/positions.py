@@ -12,9 +12,13 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from attnreport.recording.gradients import Arrange, as_it_is
-from attnreport.recording.places import Root, lie_along, numbers_of, roots
-from attnreport.recording.steps import Parent, Unclear, agreed, way_back
+from attnreport.recording.places import ELSEWHERE, Root, lie_along, numbers_of, roots
+from attnreport.recording.steps import NOWHERE, Parent, Unclear, agreed, way_back
 from attnreport.recording.streams import Streams
+
+# Where positions may be in an input of floats; the last order is that of convolutions.
+_PLACES = {2: (0,), 3: (1, 2, 0)}
+_ORDERS = ((0, 1), (1, 0), (0, 2))
 
 
 def learn_batch(streams: Streams, tensor: torch.Tensor, arrange: Arrange = as_it_is) -> None:
@@ -32,14 +36,14 @@ def learn_batch(streams: Streams, tensor: torch.Tensor, arrange: Arrange = as_it
     # projected may as well be the heads of one example.
     if start.tag.stream is not stream or len(start.shape) != 3 or not start.tag.entered:
         return
-    if not any(parent.tag.features is not None for parent in _way(streams, tensor)):
+    if not any(parent.tag.projected for parent in _way(streams, tensor)):
         return
-    for example in (0, 1):
+    for example, position in _ORDERS:
         examples, positions = (
-            _followed(streams, tensor, start, place, arrange) for place in (example, 1 - example)
+            _followed(streams, tensor, start, place, arrange) for place in (example, position)
         )
         if examples is None or positions is None:
-            return
+            continue
         along = any(lie_along(positions, dimension) for dimension in (-2, -1))
         if along and _lead(examples, start.shape[example]):
             stream.batch = start.shape[example]
@@ -71,7 +75,7 @@ def row_of(streams: Streams, tensor: torch.Tensor, arrange: Arrange) -> int | No
     """
     for root in _roots(streams, tensor):
         numbers = numbers_of(streams, tensor, root)
-        if numbers is not None:
+        if numbers is not None and root.length > 1:
             low, high = (arrange(numbers) % root.length).aminmax()
             return int(low) if low == high else None
     return None
@@ -90,21 +94,19 @@ def lie_along_positions(
     """
     for root in _roots(streams, tensor):
         numbers = numbers_of(streams, tensor, root, pooled=True)
-        if numbers is not None:
-            return lie_along(arrange(numbers), dimension)
+        if numbers is not None and lie_along(arrange(numbers), dimension):
+            return True
     return False
 
 
 def _roots(streams: Streams, tensor: torch.Tensor) -> Iterator[Root]:
     """Yield what a tensor was made of with its positions numbered, the furthest back first."""
     stream, start = streams.of(tensor), _beginning(streams, tensor)
-    batch = None if stream is None else stream.batch
-    if start is not None and not start.whole and len(start.shape) == 2:
-        yield Root(start.tag, _counted(start.shape, 0), start.shape[0])
-    elif start is not None and batch is None and len(start.shape) == 3:
-        for place in (1, 0):
+    if start is not None and not start.whole and len(start.shape) in _PLACES:
+        for place in _PLACES[len(start.shape)]:
             yield Root(start.tag, _counted(start.shape, place), start.shape[place])
     else:
+        batch = None if stream is None else stream.batch
         yield from roots(streams, tensor, batch or 1)
 
 
@@ -128,8 +130,11 @@ def _followed(
 ) -> torch.Tensor | None:
     """Return where the places along one dimension of the beginning are now."""
     root = Root(start.tag, _counted(start.shape, place), start.shape[place])
-    numbers = numbers_of(streams, tensor, root)
-    return None if numbers is None else arrange(numbers)
+    numbers = numbers_of(streams, tensor, root, pooled=True)
+    if numbers is None:
+        return None
+    # A class token, or what else has been put beside it, is of every example.
+    return arrange(torch.where(numbers == ELSEWHERE, NOWHERE, numbers))
 
 
 def _counted(shape: Sequence[int], place: int) -> torch.Tensor:

@@ -141,10 +141,10 @@ def _sides(watch: Watch, product: Matrices) -> Sides:
 
 def _stream_with_batch(watch: Watch, product: Matrices) -> Stream | None:
     """Return what the queries belong to, or what else tells how many examples there are."""
-    queries = product.sides.queries
-    if queries is None or queries.batch is None:
-        return watch.streams.of(_rows(product).tensor)
-    return queries
+    sides = product.sides
+    known = [sides.queries, watch.streams.of(_rows(product).tensor), sides.keys]
+    first = sides.queries or known[1]
+    return next((each for each in known if each is not None and each.batch is not None), first)
 
 
 def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
@@ -196,6 +196,8 @@ def _layout(watch: Watch, product: Matrices) -> Layout | str:
     shape = (*product.output.shape[:-1], product.weights.shape[-1])
     rows = _rows(product)
     learn_batch(watch.streams, rows.tensor, rows.arrange)
+    # Of learned queries only the values tell it.
+    learn_batch(watch.streams, product.source, product.align)
     return watch.layout(shape, _stream_with_batch(watch, product))
 
 

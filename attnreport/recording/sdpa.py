@@ -57,7 +57,9 @@ def scaled_dot_product_attention(  # noqa: PLR0913, PLR0917 - torch's own signat
     # The result has the positions of the queries, whatever the keys are.
     watch.streams.assign(output, queries)
     learn_batch(watch.streams, query)
-    layout = watch.layout((*query.shape[:-1], key.shape[-2]), queries)
+    learn_batch(watch.streams, key)
+    counted = queries if queries is not None and queries.batch else watch.streams.of(key)
+    layout = watch.layout((*query.shape[:-1], key.shape[-2]), counted or queries)
     sure = isinstance(layout, Layout) and query.dim() <= 4
     loop = loop_of(watch, _CALL, (*query.shape[:-1], key.shape[-2]), value)
     name = watch.wanted(_CALL, sure=sure, loop=loop)

@@ -105,6 +105,8 @@ class Tag:
     step: Any = None
     # Which dimension a projection or convolution put its features on, for channels.py.
     features: int | None = None
+    # Whether a matrix of the model has made it; ``features`` is only known of some of these.
+    projected = False
     # Which part of an attention it is the output of; it is nothing to this module either.
     part: Any = None
     # What following.py follows; it is nothing to this module.

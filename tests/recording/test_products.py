@@ -167,6 +167,104 @@ def test_positions_may_come_before_examples():
     assert "came as one dimension" in run.ledger[0].reason
 
 
+class Led(nn.Module):
+    """Attend with one head to what a first module makes of the sequence."""
+
+    def __init__(self, before):
+        super().__init__()
+        torch.manual_seed(0)
+        self.before = before()
+        self.parts = nn.Parameter(torch.randn(3, FEATURES, FEATURES))
+
+    def forward(self, hidden):
+        query, key, value = (self.before(hidden) @ part for part in self.parts)
+        return softmax(query, key) @ value
+
+
+class Convolved(nn.Conv1d):
+    def __init__(self):
+        super().__init__(FEATURES, FEATURES, 3, padding=1)
+
+    def forward(self, hidden):
+        return super().forward(hidden.mT).mT
+
+
+class WithClass(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, FEATURES))
+
+    def forward(self, hidden):
+        return torch.cat([self.token.expand(len(hidden), -1, -1), hidden], dim=1)
+
+
+class Recurrent(nn.GRU):
+    def __init__(self):
+        super().__init__(FEATURES, FEATURES, batch_first=True)
+
+    def forward(self, hidden):
+        return super().forward(hidden)[0]
+
+
+@pytest.mark.parametrize("before", [nn.Identity, Convolved, WithClass, Recurrent])
+@pytest.mark.parametrize("example", [0, 2])
+def test_examples_are_told_behind_whatever_comes_first(before, example):
+    model, hidden = Led(before).eval(), sequences()
+    run, _ = reference.record(model, hidden, example=example)
+    (attention,) = run.attentions
+    query, key = (model.before(hidden)[example] @ part for part in model.parts[:2])
+    assert np.abs(attention.weights - reference.weights_of(query[None], key[None])).max() < 2e-6
+
+
+class Learned(nn.Module):
+    """Learned queries (Lee et al. 2019, Set Transformer, https://arxiv.org/abs/1810.00825)."""
+
+    def __init__(self, *, fused):
+        super().__init__()
+        self.asked, self.fused = nn.Parameter(torch.randn(1, 3, FEATURES)), fused
+        self.query, self.key, self.value = (nn.Linear(FEATURES, FEATURES) for _ in range(3))
+
+    def forward(self, hidden):
+        query = self.query(self.asked.expand(len(hidden), -1, -1))
+        key, value = self.key(hidden), self.value(hidden)
+        if self.fused:
+            return F.scaled_dot_product_attention(query, key, value)
+        return softmax(query, key) @ value
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_examples_are_told_by_the_keys_where_queries_are_learned(fused):
+    model, hidden = Learned(fused=fused), sequences()
+    run, _ = reference.record(model, hidden, example=2)
+    (attention,) = run.attentions
+    expected = reference.weights_of(model.query(model.asked), model.key(hidden[2:]))
+    assert np.abs(attention.weights - expected).max() < 2e-6
+    assert attention.kind == "cross"
+
+
+class OverPixels(nn.Module):
+    """A non-local block (Wang et al. 2018, https://arxiv.org/abs/1711.07971, section 3.2)."""
+
+    def __init__(self, rank):
+        super().__init__()
+        convolution = nn.Conv1d if rank == 3 else nn.Conv2d
+        self.query, self.key, self.value = (convolution(FEATURES, FEATURES, 1) for _ in range(3))
+
+    def forward(self, hidden):
+        query, key, value = (part(hidden).flatten(2) for part in (self.query, self.key, self.value))
+        return value @ (query.mT @ key).softmax(-1).mT
+
+
+@pytest.mark.parametrize("shape", [(LENGTH,), (4, 5)])
+def test_positions_may_come_after_the_features(shape):
+    torch.manual_seed(0)
+    model, hidden = OverPixels(len(shape) + 2), torch.randn(BATCH, FEATURES, *shape)
+    run, _ = reference.record(model, hidden, example=1)
+    (attention,) = run.attentions
+    query, key = (part(hidden)[1].flatten(1).T[None] for part in (model.query, model.key))
+    assert np.abs(attention.weights - reference.weights_of(query, key, scale=1)).max() < 2e-6
+
+
 def test_an_example_of_floats_that_is_not_there_is_said():
     model = Project(one_head)
     with attnreport.capture(model, example=BATCH) as recording:

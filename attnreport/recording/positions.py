@@ -102,7 +102,9 @@ def lie_along_positions(
 def _roots(streams: Streams, tensor: torch.Tensor) -> Iterator[Root]:
     """Yield what a tensor was made of with its positions numbered, the furthest back first."""
     stream, start = streams.of(tensor), _beginning(streams, tensor)
-    if start is not None and not start.whole and len(start.shape) in _PLACES:
+    if start is None or start.tag.learned:
+        return  # a parameter has no positions, whatever chose parts of it
+    if not start.whole and len(start.shape) in _PLACES:
         for place in _PLACES[len(start.shape)]:
             yield Root(start.tag, _counted(start.shape, place), start.shape[place])
     else:

@@ -138,6 +138,20 @@ def _padded(call: Moving) -> None:
     )
 
 
+def _padded_together(call: Moving) -> None:
+    """Sequences of several lengths become examples of one, padded to the longest."""
+    first, *rest = call.args if call.args else (None,)
+    if not isinstance(first, (tuple, list)):
+        return
+    batch_first = rest[0] if rest else call.kwargs.get("batch_first", False)
+
+    def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+        given = list(numbers)
+        return torch._C._nn.pad_sequence(given, batch_first=batch_first, padding_value=NOWHERE)
+
+    call.keep(call.output, [call.parent(each) for each in first], move, bare=True)
+
+
 def _pooled(call: Moving) -> None:
     """Several positions become one; it is numbered as the first of them."""
     first, *rest = call.args if call.args else (None,)
@@ -345,6 +359,7 @@ _RULES: dict[Any, Callable[[Moving], None]] = {
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolved),
     **dict.fromkeys((F.embedding, F.one_hot, torch._C._nn.one_hot), _looked_up),
     F.unfold: _cut_out,
+    torch._C._nn.pad_sequence: _padded_together,
     **dict.fromkeys((torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recurrent),
     torch.einsum: contracted,
     **dict.fromkeys((torch.inner, torch.Tensor.inner, torch.tensordot), turned),

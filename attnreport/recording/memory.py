@@ -78,8 +78,6 @@ class Memory:
             # Queries were selected to save memory: what is left of them is what was asked for.
             return
         self._held.append(found)
-        if found.reduction is not None and self._block == 1:
-            self._coarsen()
         self._reduce(found)
         self._fit()
         if found.waiting is not None:
@@ -144,12 +142,18 @@ class Memory:
     @property
     def note(self) -> str:
         """Return what was done, for the run's notes; empty where all is kept."""
-        if self._block == 1 or self._limit is None:
+        reductions = [found.reduction for found in self._held if found.reduction is not None]
+        if not reductions or self._limit is None:
             return ""
+        every = f"every {self._block} neighbouring positions were joined to one"
+        which = f", in sequences of more than {SHORTEST}"
+        if self._block == 1:
+            every, which = "neighbouring positions were joined", ", where the ledger says so"
+        elif any(each.block > self._block for each in reductions):
+            which += ", and more of them where the ledger says so"
         return (
             f"All weights{self._norms} take {_megabytes(self.whole)}, more than the "
-            f"{_megabytes(self._limit)} allowed: every {self._block} neighbouring positions were "
-            f"joined to one while they were captured, in sequences of more than {SHORTEST}. "
+            f"{_megabytes(self._limit)} allowed: {every} while they were captured{which}. "
             "Weights of joined keys are added up, weights of joined queries averaged. Exact are "
             "the eight largest weights of every row, the sums of rows and columns, and the "
             "measures that are shown. Weights × values are held against what a layer returned in "

@@ -146,6 +146,7 @@ class Pieces:
         length: of the sequence.
         asking: how many positions the queries have, where these are not those of the keys, being
             pooled from them: then ``rows`` counts these.
+        large: whether all weights of the sequence are more than may be kept.
     """
 
     own: torch.Tensor
@@ -154,6 +155,12 @@ class Pieces:
     columns: torch.Tensor
     length: int
     asking: int | None = None
+    large: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return ``(head, query, key)`` of all weights of the sequence."""
+        return self.heads, self.asking or self.length, self.length
 
     @property
     def heads(self) -> int:
@@ -183,7 +190,7 @@ class Pieces:
 
     def whole(self, weights: torch.Tensor) -> torch.Tensor:
         """Return ``(head, query, position)`` from ``(piece, query, key)``."""
-        whole = weights.new_zeros(self.heads, self.asking or self.length, self.length)
+        whole = weights.new_zeros(self.shape)
         for piece, head, rows, columns in zip(
             weights, self.head, self.rows, self.columns, strict=True
         ):

@@ -69,6 +69,7 @@ class Reduction:
         part: Callable[[slice, slice], torch.Tensor],
         sink: Floats | None = None,
         pool: Pool | None = None,
+        block: int = 2,
     ) -> Reduction:
         """Return the reduction of weights that are computed some heads and rows at a time.
 
@@ -77,14 +78,18 @@ class Reduction:
             part: returns those of some heads and rows, contiguous float32 in host memory.
             sink: ``(head, query)`` or None.
             pool: memory to compute in.
+            block: how many neighbours are one, a power of 2.
         """
-        reduction = cls(shape, sink)
-        parts = [Rows(reduction, rows, reduction.shape[2]) for rows in reduction.some_rows()]
-        for heads in reduction.some_heads():
-            reader = Heads(reduction, heads, pool or Pool())
-            for rows in parts:
-                weights = part(heads, rows.rows)
+        reduction = cls(shape, sink, block)
+        pool = pool or Pool()
+        readers = [(heads, Heads(reduction, heads, pool)) for heads in reduction.some_heads()]
+        for own in reduction.some_rows():
+            # What is known of some rows is as large as they are: that of all is not held.
+            rows = Rows(reduction, own, reduction.shape[2])
+            for heads, reader in readers:
+                weights = part(heads, own)
                 reader.read(rows, weights, _logs(weights), weights @ rows.moments)
+        for _, reader in readers:
             reader.finish()
         return reduction
 

@@ -2,14 +2,12 @@
 
 A model that takes a picture in several runs its tower on each by itself, as if they were examples
 of a batch. What tells them from examples is what their positions hold: other parts of one picture,
-none of them twice. Together they may have more weights than may be kept: most of these are zero,
-and some rows at a time are there. Knows regions and pieces, nothing of how weights are computed.
+none of them twice. Knows regions and pieces, nothing of how weights are computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +15,6 @@ import torch
 
 from attnreport.pixels import Pixels
 from attnreport.recording.places import Pieces
-from attnreport.recording.reducing import Reduction
 from attnreport.recording.regions import Book
 
 if TYPE_CHECKING:
@@ -26,36 +23,9 @@ if TYPE_CHECKING:
 Arranged = tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
-class Tiles(Pieces):
-    """Be pieces of which each is a tile: they follow one another, and each looks at itself.
-
-    Attributes:
-        large: whether all weights of the sequence are more than may be kept.
-    """
-
-    large: bool = False
-
-    def reduced(self, weights: torch.Tensor) -> Reduction:
-        """Return what is kept of weights ``(tile and head, query, key)`` of one sequence."""
-        side = weights.shape[-1]
-        each = weights.reshape(-1, self.heads, side, side)  # (tile, head, query, key)
-
-        def part(heads: slice, rows: slice) -> torch.Tensor:
-            own = each[:, heads]
-            some = torch.zeros(own.shape[1], rows.stop - rows.start, self.length)
-            for tile in range(rows.start // side, -(-rows.stop // side)):
-                start = tile * side
-                first, last = max(rows.start, start), min(rows.stop, start + side)
-                asking = slice(first - rows.start, last - rows.start)
-                own_rows = own[tile, :, first - start : last - start]
-                some[:, asking, start : start + side] = own_rows.float().cpu()
-            return some
-
-        return Reduction.computed((self.heads, self.length, self.length), part)
-
-
-def tiles_for(watch: Watch, lead: Sequence[int], rows: Arranged, columns: Arranged) -> Tiles | None:
+def tiles_for(
+    watch: Watch, lead: Sequence[int], rows: Arranged, columns: Arranged
+) -> Pieces | None:
     """Return the tiles as pieces of one sequence, or None where they are none.
 
     Args:
@@ -75,9 +45,7 @@ def tiles_for(watch: Watch, lead: Sequence[int], rows: Arranged, columns: Arrang
     (tiles, heads), length = lead, asking.shape[1]
     places = torch.arange(tiles * length).reshape(tiles, length).repeat_interleave(heads, dim=0)
     head, whole = tuple(range(heads)) * tiles, tiles * length
-    every = watch.selection.queries is None and watch.selection.heads is None
-    large = every and watch.memory.too_large((heads, whole, whole))
-    return Tiles(torch.arange(tiles * heads), head, places, places, whole, large=large)
+    return Pieces(torch.arange(tiles * heads), head, places, places, whole)
 
 
 def _regions(watch: Watch, lead: Sequence[int], side: Arranged) -> torch.Tensor | None:

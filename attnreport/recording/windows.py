@@ -5,8 +5,9 @@ Knows pieces and where they belong; how their weights are computed is the record
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,9 +15,10 @@ from attnreport.axis import Axis
 from attnreport.recording.found import Found
 from attnreport.recording.parts import NO_POSITION, Partial, share_of_no_position
 from attnreport.recording.places import ELSEWHERE, Pieces, Root, arranged, numbers_of, roots
+from attnreport.recording.scattered import reduced
 from attnreport.recording.steps import Unclear, agreed
 from attnreport.recording.streams import Stream
-from attnreport.recording.tiles import Tiles, tiles_for
+from attnreport.recording.tiles import tiles_for
 from attnreport.recording.watch import Watch
 from attnreport.recording.weights import distance, to_host
 
@@ -84,6 +86,27 @@ def pieces_for(
     """
     if stream is None:
         return Unlaid()
+    pieces = _found_pieces(watch, stream, lead, rows, columns)
+    if isinstance(pieces, Unlaid):
+        return pieces
+    every = watch.selection.queries is None and watch.selection.heads is None
+    if every and (_is_huge(pieces) or watch.memory.too_large(pieces.shape)):
+        return replace(pieces, large=True)
+    if not _is_huge(pieces):
+        return pieces
+    return Unlaid(
+        f"its windows are pieces of {pieces.length:,} positions, which are too many for one "
+        "matrix where heads or queries are selected"
+    )
+
+
+def _is_huge(pieces: Pieces) -> bool:
+    return math.prod(pieces.shape) > _MOST
+
+
+def _found_pieces(
+    watch: Watch, stream: Stream, lead: Sequence[int], rows: Side, columns: Side
+) -> Pieces | Unlaid:
     # Where the batch is not known, only a sequence that has a first dimension of 1 will do.
     known = list(roots(watch.streams, columns.tensor, stream.batch or 1))
     cut = _cut_from(watch, known, lead, (rows, columns), pooled=False)
@@ -110,15 +133,9 @@ def _cut_from(
         pieces = _pieces_of(watch, root, lead, sides, pooled=pooled)
         if pieces is None:
             continue
-        if isinstance(pieces, Unlaid):
-            unlaid = pieces
-            continue
-        if pieces.length**2 * pieces.heads <= _MOST:
+        if isinstance(pieces, Pieces):
             return pieces
-        unlaid = Unlaid(
-            f"its windows are pieces of {pieces.length:,} positions, which are too many for one "
-            "matrix"
-        )
+        unlaid = pieces
     return unlaid
 
 
@@ -174,8 +191,9 @@ def lay(
     if product is not None:
         used, values, output = (_own(each, pieces) for each in product)
         found.residual = distance(used @ values.to(used.dtype), output)
-    if isinstance(pieces, Tiles) and pieces.large:
-        found.reduction = pieces.reduced(own)
+    if pieces.large:
+        found.reduction = reduced(pieces, own)
+        found.sink = found.reduction.sink
     else:
         found.weights = to_host(pieces.whole(own), ours=True)
     count = len(pieces.own) // pieces.heads
@@ -187,7 +205,8 @@ def lay(
         found.partial = part_of(pieces, origin)
     else:
         found.reasons.append("each query is pooled from several positions")
-        found.sink = share_of_no_position(found.weights)
+        if not pieces.large:
+            found.sink = share_of_no_position(found.weights)
         if found.sink is not None:
             found.reasons.append(NO_POSITION)
 

@@ -129,10 +129,34 @@ class Scrambled(Windows):
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["sdpa", "by hand"])
-def test_windows_of_more_positions_than_one_matrix_holds_are_said(fused, monkeypatch):
+@pytest.mark.parametrize(("window", "shift"), [(3, 0), (3, 1), (4, 1)])
+def test_windows_of_more_positions_than_one_matrix_holds_are_joined(
+    fused, window, shift, monkeypatch
+):
+    model, picture = Windows(window, shift, fused), torch.randn(1, 3, 2 * SIDE, 2 * SIDE)
+    (whole,) = reference.record(model, picture)[0].attentions
+    monkeypatch.setattr(windows, "_MOST", SIDE**4 - 1)
+    run, _ = reference.record(model, picture)
+    (found,) = run.attentions
+    (entry,) = run.ledger
+    assert found.weights.shape == (HEADS, SIDE**2 // 2, SIDE**2 // 2)
+    pairs = whole.weights.reshape(HEADS, SIDE**2 // 2, 2, SIDE**2 // 2, 2)
+    assert np.abs(found.weights - pairs.mean(2).sum(-1)).max() < 1e-6
+    exact = found.reduced
+    largest = np.sort(whole.weights, axis=-1)[..., ::-1][..., : exact.largest.shape[-1]]
+    assert np.array_equal(exact.largest, largest)
+    assert np.abs(exact.columns - whole.weights.sum(1)).max() < 1e-5
+    assert found.residual == whole.residual
+    assert (whole.sink is None) == (exact.sink is None)
+    if whole.sink is not None:
+        assert np.abs(exact.sink - whole.sink).max() < 1e-6
+    assert "every 2 neighbouring positions are joined" in entry.reason
+
+
+def test_windows_of_too_many_positions_are_said_where_heads_are_selected(monkeypatch):
     monkeypatch.setattr(windows, "_MOST", SIDE**4 - 1)
     with pytest.raises(attnreport.AttentionNotFound, match="36 positions, which are too many for"):
-        reference.record(Windows(3, 1, fused), torch.randn(1, 3, 2 * SIDE, 2 * SIDE))
+        reference.record(Windows(3, 1, True), torch.randn(1, 3, 2 * SIDE, 2 * SIDE), heads=[0])
 
 
 def test_what_cannot_be_put_back_is_said():

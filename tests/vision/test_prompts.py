@@ -411,8 +411,10 @@ def test_tiles_that_together_are_too_much_are_joined_and_said(saved, tmp_path, n
     run = build_run(replace(request, max_memory=whole.weights.nbytes - 1))
     tower = run.attentions[0]
     block, (heads, length, _) = tower.reduced.block, whole.weights.shape
-    note = f"every {block} neighbouring positions were joined"
-    assert not run.missed and any(note in each for each in run.provenance.notes)
+    said = f"every {block} neighbouring positions are joined"
+    assert not run.missed and said in run.ledger[0].reason
+    note = "neighbouring positions were joined"
+    assert any(note in each for each in run.provenance.notes)
     assert tower.reduced.queries == whole.queries and tower.checked
     count = length // block
     blocks = whole.weights[:, : count * block, : count * block]

@@ -94,10 +94,11 @@ def _reduced(run: Run) -> list[Notice]:
     layers = [each for each in run.attentions if each.reduced is not None]
     if not layers:
         return []
-    block = max(each.reduced.block for each in layers if each.reduced is not None)
+    blocks = {each.reduced.block for each in layers if each.reduced is not None}
+    every = "every" if len(blocks) == 1 else "up to"
     return [
         Notice(
-            f"There were too many weights to keep: every {block} neighbouring positions of "
+            f"There were too many weights to keep: {every} {max(blocks)} neighbouring positions of "
             f"{_count(len(layers), 'layer')} were joined to one.",
             "Weights of joined keys are added up and of joined queries averaged; measures that "
             "need every single weight are left out. More memory (--max-memory) keeps more.",

@@ -61,11 +61,16 @@ class Memory:
         early = _EARLY * (self.whole + _BYTES * math.prod(operands.shape)) <= self._limit
         return operands.small and not early
 
+    @property
+    def limited(self) -> bool:
+        """Tell whether there is a limit at all."""
+        return self._limit is not None
+
     def too_large(self, shape: Sequence[int]) -> bool:
-        """Tell whether weights ``(head, query, key)`` alone take more than is allowed."""
+        """Tell whether weights ``(head, query, key)`` alone take half of what is allowed."""
         if self._limit is None or max(shape[1:]) <= SHORTEST:
             return False
-        return _BYTES * math.prod(shape) > self._limit
+        return 2 * _BYTES * math.prod(shape) > self._limit
 
     def reduces(self, shape: Sequence[int]) -> bool:
         """Tell whether weights ``(head, query, key)`` would be reduced as soon as they come."""

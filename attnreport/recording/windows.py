@@ -89,19 +89,16 @@ def pieces_for(
     pieces = _found_pieces(watch, stream, lead, rows, columns)
     if isinstance(pieces, Unlaid):
         return pieces
+    huge = math.prod(pieces.shape) > _MOST
     every = watch.selection.queries is None and watch.selection.heads is None
-    if every and (_is_huge(pieces) or watch.memory.too_large(pieces.shape)):
+    if every and (watch.memory.too_large(pieces.shape) or (huge and not watch.memory.limited)):
         return replace(pieces, large=True)
-    if not _is_huge(pieces):
+    if every or not huge:
         return pieces
     return Unlaid(
         f"its windows are pieces of {pieces.length:,} positions, which are too many for one "
         "matrix where heads or queries are selected"
     )
-
-
-def _is_huge(pieces: Pieces) -> bool:
-    return math.prod(pieces.shape) > _MOST
 
 
 def _found_pieces(

@@ -130,13 +130,10 @@ class Scrambled(Windows):
 
 @pytest.mark.parametrize("fused", [True, False], ids=["sdpa", "by hand"])
 @pytest.mark.parametrize(("window", "shift"), [(3, 0), (3, 1), (4, 1)])
-def test_windows_of_more_positions_than_one_matrix_holds_are_joined(
-    fused, window, shift, monkeypatch
-):
+def test_windows_that_take_half_of_the_memory_are_joined(fused, window, shift):
     model, picture = Windows(window, shift, fused), torch.randn(1, 3, 2 * SIDE, 2 * SIDE)
     (whole,) = reference.record(model, picture)[0].attentions
-    monkeypatch.setattr(windows, "_MOST", SIDE**4 - 1)
-    run, _ = reference.record(model, picture)
+    run, _ = reference.record(model, picture, max_memory=2 * whole.weights.nbytes - 1)
     (found,) = run.attentions
     (entry,) = run.ledger
     assert found.weights.shape == (HEADS, SIDE**2 // 2, SIDE**2 // 2)

@@ -172,9 +172,8 @@ def start(watch: Watch, output: torch.Tensor, state: State) -> None:
 def begin(watch: Watch, output: torch.Tensor, call: str, *, normalised: bool = True) -> Followed:
     """Follow new weights from now on."""
     between = normalised and is_between(watch.streams, output)
-    origin = Origin(
-        call, watch.names.current(), tuple(output.shape), False, "", normalised, between
-    )
+    name, shape = watch.names.current(), tuple(output.shape)
+    origin = Origin(call, name, shape, normalised=normalised, between=between)
     watch.origins.append(origin)
     followed = Followed(origin)
     start(watch, output, followed)

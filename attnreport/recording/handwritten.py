@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from attnreport.recording.apart import quietly
-from attnreport.recording.einsum import as_product, of_vectors, spelled
+from attnreport.recording.einsum import Product, as_product, of_vectors, spelled
 from attnreport.recording.exponentials import Unnormalised
 from attnreport.recording.following import Called, Followed, begin, follow, state_of
 from attnreport.recording.gradients import as_it_is, turned_over
@@ -116,7 +116,8 @@ def _multiplied(
         record(watch, state, others)
     elif watch.may_keep:
         first = Matrices(left, over(right), output, right, rows=left, align=over)
-        _ = unfollowed(watch, first) or unfollowed(watch, others)
+        if not unfollowed(watch, first):
+            unfollowed(watch, others)
 
 
 @recorder(torch.baddbmm, torch.Tensor.baddbmm, torch.addmm, torch.Tensor.addmm)
@@ -152,10 +153,21 @@ def einsum(watch: Watch, output: torch.Tensor, equation: Any, *operands: Any) ->
     _contracted(watch, equation, operands, output)
 
 
-@recorder(torch.inner, torch.Tensor.inner, torch.tensordot)
+@recorder(torch.inner, torch.Tensor.inner)
 def inner(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-    """Record the same where its equation has to be spelled."""
-    function = torch.tensordot if "dims" in kwargs or len(args) > 2 else torch.inner
+    """Record the same of the last dimensions."""
+    _spelled(watch, torch.inner, output, args, kwargs)
+
+
+@recorder(torch.tensordot)
+def tensordot(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+    """Record the same of dimensions that are named."""
+    _spelled(watch, torch.tensordot, output, args, kwargs)
+
+
+def _spelled(
+    watch: Watch, function: Any, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     equation = spelled(function, args, kwargs) if len(args) > 1 else None
     if equation is not None:
         _first_operand_wins(watch, output, args[0], args[1])
@@ -165,41 +177,50 @@ def inner(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None
 def _contracted(
     watch: Watch, equation: str, operands: Sequence[torch.Tensor], output: torch.Tensor
 ) -> None:
+    """Record a contraction, of which either operand may be the weights."""
     for place in (0, 1):
-        followed = state_of(watch, operands[place])
-        known = isinstance(followed, Followed)
-        if not known and (followed is not None or not watch.may_keep):
+        state = state_of(watch, operands[place])
+        followed = state if isinstance(state, Followed) else None
+        if followed is None and (state is not None or not watch.may_keep):
             continue
-        product = as_product(equation, operands, place, output)
+        product = _product(watch, equation, operands, place, output)
         if isinstance(product, str):
-            if isinstance(followed, Followed):
-                followed.origin.lost = f"einsum {equation!r}, which {product}"
-                return
-            continue
+            if followed is None:
+                continue
+            followed.origin.lost = f"einsum {equation!r}, which {product}"
+            return
         weights, values = operands[place], operands[1 - place]
-        if not product.queries and not lie_along_positions(
-            watch.streams, weights, product.weights, -1
-        ):
-            if isinstance(followed, Followed):
-                followed.origin.lost = f"einsum {equation!r}, which has no dimension of queries"
-                return
-            continue
-        clean = None
-        if isinstance(followed, Followed) and followed.clean is not None:
-            clean = product.weights(followed.clean)
+        clean = None if followed is None else followed.clean
         matrices = Matrices(
             *product.arrange(weights, values, output),
             values,
-            clean,
+            None if clean is None else product.weights(clean),
             weights,
             product.weights,
             product.values,
         )
-        if isinstance(followed, Followed):
+        if followed is not None:
             record(watch, followed, matrices)
             return
         if unfollowed(watch, matrices):
             return
+
+
+def _product(
+    watch: Watch,
+    equation: str,
+    operands: Sequence[torch.Tensor],
+    place: int,
+    output: torch.Tensor,
+) -> Product | str:
+    """Return how weights multiply values, or why they do not; a single query may be implied."""
+    product = as_product(equation, operands, place, output)
+    if isinstance(product, str) or product.queries:
+        return product
+    # Of one row and no other nothing but its columns tells that they are positions, not experts.
+    if lie_along_positions(watch.streams, operands[place], product.weights, -1):
+        return product
+    return "has no dimension of queries"
 
 
 def _first_operand_wins(

@@ -71,7 +71,7 @@ def recorder_of_kernel(operator: Any) -> Recorder | None:
         return functools.partial(_record, schema)
     if meant >= _OPERANDS:
         return functools.partial(_try, schema)
-    return functools.partial(_name, schema) if _ATTENTION.search(schema.name) else None
+    return functools.partial(_say, schema) if _ATTENTION.search(schema.name) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ def _try(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -> N
             if _explains(rules, operands):
                 _keep(watch, name, call, rules, operands, copies=layout.copies)
                 return
-    _name(schema, watch, output)
+    _say(schema, watch, output)
 
 
 def _readings(watch: Watch, call: _Call) -> Iterator[tuple[Layout, list[torch.Tensor]]]:
@@ -184,7 +184,7 @@ def _readings(watch: Watch, call: _Call) -> Iterator[tuple[Layout, list[torch.Te
             yield layout, [layout.pick(each) for each in operands]
 
 
-def _name(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -> None:
+def _say(schema: Any, watch: Watch, output: Any, *args: Any, **kwargs: Any) -> None:
     """Say of an operator that it cannot be read."""
     reason = "it is an operator of its own, and no formula that is known gives what it returned"
     watch.miss(schema.name, reason)

@@ -94,7 +94,7 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     if origin.unwanted or (origin.used and not origin.laid and not followed.cut):
         return
     layout = _layout(watch, product)
-    if not product.lead and _is_another_example(watch, product):
+    if isinstance(layout, Layout) and _is_another_example(watch, product):
         origin.used = True
         return
     # Only what may be a piece may be a part of an attention, and not one of its own.
@@ -116,7 +116,7 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
 
 def _is_another_example(watch: Watch, product: Matrices) -> bool:
     """Tell whether one matrix alone is of an example of the batch that is not wanted."""
-    if watch.generation is not None:
+    if product.lead or watch.generation is not None:
         return False
     example = example_of(watch.streams, _rows(product).tensor)
     return example is not None and example != watch.example
@@ -198,7 +198,11 @@ def _layout(watch: Watch, product: Matrices) -> Layout | str:
     learn_batch(watch.streams, rows.tensor, rows.arrange)
     # Of learned queries only the values tell it.
     learn_batch(watch.streams, product.source, product.align)
-    return watch.layout(shape, _stream_with_batch(watch, product))
+    stream = _stream_with_batch(watch, product)
+    batch = None if stream is None or product.lead else stream.batch
+    if batch is not None and watch.example >= batch and watch.generation is None:
+        return f"example {watch.example} was asked for, the batch has {batch}"
+    return watch.layout(shape, stream)
 
 
 def _arrangement(

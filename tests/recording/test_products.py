@@ -265,8 +265,9 @@ def test_positions_may_come_after_the_features(shape):
     assert np.abs(attention.weights - reference.weights_of(query, key, scale=1)).max() < 2e-6
 
 
-def test_an_example_of_floats_that_is_not_there_is_said():
-    model = Project(one_head)
+@pytest.mark.parametrize("function", [one_head, single(mm)])
+def test_an_example_of_floats_that_is_not_there_is_said(function):
+    model = Project(function)
     with attnreport.capture(model, example=BATCH) as recording:
         model(sequences())
     with pytest.raises(attnreport.AttentionNotFound, match="the batch has 3"):

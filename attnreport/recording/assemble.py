@@ -49,7 +49,7 @@ def assemble(watch: Watch) -> Assembled:
     watch.settle()
     attentions: list[Attention] = []
     ledger: list[LedgerEntry] = []
-    seen = stitch(join_loops(join_parts(watch.found)))
+    seen = join_loops(stitch(join_parts(watch.found)))
     axes = Axes([found for found in seen if not isinstance(found, LedgerEntry)])
     calls: Counter[str] = Counter()
     skipped: set[LedgerEntry] = set()

@@ -2,25 +2,28 @@
 
 A recurrent decoder (Bahdanau et al. 2014, https://arxiv.org/abs/1409.0473, section 3.1) calls its
 attention with one query at a time, on the same values. These calls are rows of one matrix. That
-the values are the same is told by where they came from: lengths prove nothing. Knows no module.
+the values are the same is told by where they came from, position by position: lengths prove
+nothing. Knows no module.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from attnreport.recording.laying import Part
-from attnreport.recording.steps import memory_of
+from attnreport.recording.places import Root, numbers_of
+from attnreport.recording.steps import Parent, memory_of
 from attnreport.recording.stitching import joined
 from attnreport.recording.streams import Rank, Stream
 from attnreport.run import LedgerEntry
 
 if TYPE_CHECKING:
-    import torch
-
     from attnreport.recording.found import Found
     from attnreport.recording.watch import Watch
 
@@ -36,8 +39,19 @@ def loop_of(watch: Watch, call: str, shape: Sequence[int], values: torch.Tensor)
     """
     if shape[-2] != 1 or shape[-1] < 2 or watch.generation is not None:
         return None
-    memory = memory_of(watch.streams.tag(values))
-    return None if memory is None else (memory, call, *shape)
+    tag = watch.streams.tag(values)
+    if tag is None or values.dim() < 2:
+        return None
+    memory = memory_of(Parent(tag, tuple(values.shape), whole=False))
+    *leading, _ = memory.shape
+    numbers = torch.arange(math.prod(leading)).view(*leading, 1).expand(memory.shape)
+    placed = numbers_of(watch.streams, values, Root(memory.tag, numbers, 0))
+    if placed is None:
+        return None
+    # Along a stride of 0 all are alike: once tells as much.
+    once = placed[tuple(slice(None) if stride else slice(0, 1) for stride in placed.stride())]
+    which = hashlib.blake2b(once.numpy().tobytes(), digest_size=16).digest()
+    return memory.tag, which, call, *shape
 
 
 def join_loops(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]:
@@ -58,7 +72,8 @@ def join_loops(seen: Sequence[Found | LedgerEntry]) -> list[Found | LedgerEntry]
 
 
 def _is_step(found: Found) -> bool:
-    return found.loop is not None and found.partial is None and found.reduction is None
+    alone = found.query_part is None and found.partial is None
+    return alone and found.loop is not None and found.reduction is None
 
 
 def _as_rows(calls: Sequence[Found], targets: dict[tuple[object, ...], Stream]) -> Found:

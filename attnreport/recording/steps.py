@@ -135,16 +135,16 @@ def agreed(numbers: torch.Tensor, dimension: int) -> torch.Tensor:
     return highest
 
 
-def memory_of(tag: Tag | None) -> Tag | None:
-    """Return what is known of the tensor that values were cut from, before they were projected."""
+def memory_of(values: Parent) -> Parent:
+    """Return the tensor that values were cut from, before they were projected; or themselves."""
     projected = False
-    while tag is not None and tag.step is not None and len(tag.step.parents) == 1:
-        if tag.features is not None and not projected:
+    while (step := values.tag.step) is not None and len(step.parents) == 1:
+        if values.tag.features is not None and not projected:
             projected = True
-        elif not tag.step.bare:
+        elif not step.bare:
             break
-        tag = tag.step.parents[0].tag
-    return tag
+        values = step.parents[0]
+    return values
 
 
 def part_of_tensor(tag: Tag | None) -> Any:

@@ -190,21 +190,33 @@ def test_rows_of_one_sequence_lie_where_they_are_asked(order):
     assert "".join(found.queries.labels) == "abcdefg"
 
 
-def test_other_values_are_other_attentions():
+class Sentences(nn.Module):
     """Hierarchical attention (Yang et al. 2016): one module looks at one sentence after another."""
 
-    class Sentences(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.word, self.score = nn.Embedding(TOKENS, WIDTH), nn.Linear(WIDTH, 1)
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.word, self.score = nn.Embedding(TOKENS, WIDTH), nn.Linear(WIDTH, 1)
 
-        def forward(self, *sentences):
-            vectors = []
-            for each in sentences:
-                words = self.word(each)
-                vectors.append(self.score(words).softmax(1).mT @ words)
-            return torch.cat(vectors, 1)
+    def forward(self, *sentences):
+        return torch.cat([self.vector(self.word(each)) for each in sentences], 1)
 
+    def vector(self, words):
+        return self.score(words).softmax(1).mT @ words
+
+
+class Document(Sentences):
+    """The same of sentences that are parts of one input."""
+
+    def forward(self, document):
+        words = self.word(document)
+        parts = [self.vector(words[:, start : start + SOURCE]) for start in (0, SOURCE, 2 * SOURCE)]
+        return torch.cat(parts, 1)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_other_values_are_other_attentions(whole):
     sentences = torch.randint(0, TOKENS, (3, 1, SOURCE))
-    run, _ = reference.record(Sentences(), *sentences)
+    given = (sentences.transpose(0, 1).flatten(1),) if whole else tuple(sentences)
+    run, _ = reference.record(Document() if whole else Sentences(), *given)
     assert [each.weights.shape for each in run.attentions] == [(1, 1, SOURCE)] * 3

@@ -53,11 +53,10 @@ def sigmoid(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> No
     *(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm),
     *(torch.mm, torch.Tensor.mm, torch.mv, torch.Tensor.mv),
 )
-def matmul(
-    watch: Watch, output: torch.Tensor, left: torch.Tensor, *args: Any, **kwargs: Any
-) -> None:
+def matmul(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
     """Record ``weights @ values``, or ``valuesᵀ @ weightsᵀ``; a vector is one row or column."""
-    right = args[0] if args else _named(kwargs, "other", "mat2", "tensor2", "vec")
+    left = _operand(args, kwargs, 0, "input")
+    right = _operand(args, kwargs, 1, "other", "mat2", "tensor2", "vec")
     _first_operand_wins(watch, output, left, right)
     if left.dim() > 1 < right.dim():
         _multiplied(watch, output, left, right)
@@ -66,20 +65,16 @@ def matmul(
 
 
 @recorder(F.linear)
-def linear(
-    watch: Watch,
-    output: torch.Tensor,
-    argument: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-) -> None:
+def linear(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
     """Record a product with values that lie in the other direction; others mix heads."""
+    argument = _operand(args, kwargs, 0, "input")
+    weight = _operand(args, kwargs, 1, "weight")
     tag = watch.streams.tag(weight)
-    plain = bias is None and weight.dim() == 2 and tag is not None and not tag.learned
+    plain = len(args) + len(kwargs) == 2 == weight.dim() and tag is not None and not tag.learned
     if plain and lie_along_positions(watch.streams, weight, as_it_is, -1):
         _multiplied(watch, output, argument, weight, turned=True)
     elif state_of(watch, argument) is not None:
-        follow(watch, Called(F.linear, (argument, weight, bias), {}, output))
+        follow(watch, Called(F.linear, args, kwargs, output))
 
 
 def _multiplied(
@@ -121,12 +116,11 @@ def _multiplied(
 
 
 @recorder(torch.baddbmm, torch.Tensor.baddbmm, torch.addmm, torch.Tensor.addmm)
-def baddbmm(
-    watch: Watch, output: torch.Tensor, added: torch.Tensor, *args: Any, **kwargs: Any
-) -> None:
+def baddbmm(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
     """Record ``beta · added + alpha · weights @ values``."""
-    left = args[0] if args else _named(kwargs, "batch1", "mat1")
-    right = args[1] if len(args) > 1 else _named(kwargs, "batch2", "mat2")
+    added = _operand(args, kwargs, 0, "input")
+    left = _operand(args, kwargs, 1, "batch1", "mat1")
+    right = _operand(args, kwargs, 2, "batch2", "mat2")
     _first_operand_wins(watch, output, left, right)
     followed = state_of(watch, left)
     if isinstance(followed, Followed):
@@ -135,8 +129,12 @@ def baddbmm(
         record(watch, followed, Matrices(left, right, rest, right, followed.clean))
 
 
-def _named(kwargs: dict[str, Any], *names: str) -> torch.Tensor:
-    """Return the argument with one of these names; torch has several for one thing."""
+def _operand(
+    args: tuple[Any, ...], kwargs: dict[str, Any], place: int, *names: str
+) -> torch.Tensor:
+    """Return an argument by its place or by one of these names; torch has several for one thing."""
+    if len(args) > place:
+        return args[place]  # type: ignore[no-any-return]
     tensor: torch.Tensor = next(kwargs[name] for name in names if name in kwargs)
     return tensor
 
@@ -168,10 +166,12 @@ def tensordot(watch: Watch, output: torch.Tensor, *args: Any, **kwargs: Any) -> 
 def _spelled(
     watch: Watch, function: Any, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    equation = spelled(function, args, kwargs) if len(args) > 1 else None
+    left = _operand(args, kwargs, 0, "input", "a")
+    right = _operand(args, kwargs, 1, "other", "b")
+    equation = spelled(function, (left, right, *args[2:]), kwargs)
     if equation is not None:
-        _first_operand_wins(watch, output, args[0], args[1])
-        _contracted(watch, equation, args[:2], output)
+        _first_operand_wins(watch, output, left, right)
+        _contracted(watch, equation, (left, right), output)
 
 
 def _contracted(

@@ -38,6 +38,8 @@ def remember(
         if tag is not None:
             tag.features, tag.projected = dimension, True
     if rule is not None:
+        if not args and "input" in kwargs:
+            args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
         rule(Moving(streams, function, args, kwargs, output))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from attnreport.recording.einsum import explicit, of_vectors, spelled
+from attnreport.recording.following import tensors_in
 from attnreport.recording.moving import Moving
 from attnreport.recording.siblings import told_apart
 from attnreport.recording.steps import Crossing, agreed
@@ -17,7 +18,7 @@ from attnreport.recording.steps import Crossing, agreed
 
 def mixed(call: Moving) -> None:
     """Rows of the first matrix stay rows of the product."""
-    operands = [x for x in call.args if isinstance(x, torch.Tensor)]
+    operands = tensors_in(call.args, call.kwargs)
     # Kernels return more than the product.
     output = call.output if isinstance(call.output, torch.Tensor) else call.output[0]
     after = tuple(output.shape)
@@ -63,6 +64,8 @@ def contracted(call: Moving) -> None:
 
 def turned(call: Moving) -> None:
     """The same of an ``inner`` or a ``tensordot``."""
+    if len(call.args) < 2:
+        return
     equation = spelled(call.function, call.args, call.kwargs)
     if equation is not None:
         _contracted(call, equation, call.args[:2])

@@ -99,7 +99,27 @@ def aten_operators(query, key, value):
     return torch.ops.aten.mm(torch.ops.aten._softmax(scores, -1, False), value)
 
 
-MATRICES = [mm, transposed_mm, linear, inner, tensordot, values_first, implicit_einsum, sublists]
+def by_name(query, key, value):
+    scores = F.linear(input=query, weight=key) / math.sqrt(FEATURES)
+    return torch.matmul(input=scores.softmax(-1), other=value)
+
+
+def tensordot_by_name(query, key, value):
+    return torch.tensordot(a=softmax(query, key), b=value, dims=1)
+
+
+MATRICES = [
+    by_name,
+    tensordot_by_name,
+    mm,
+    transposed_mm,
+    linear,
+    inner,
+    tensordot,
+    values_first,
+    implicit_einsum,
+    sublists,
+]
 MATRICES += [addmm, aten_operators]
 
 

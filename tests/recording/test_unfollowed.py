@@ -6,7 +6,7 @@ import attention_reference as reference
 import numpy as np
 import pytest
 import torch
-from test_products import HEADS, LENGTH, Project, sequences
+from projected import HEADS, LENGTH, Project, sequences
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 import attnreport

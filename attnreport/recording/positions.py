@@ -29,14 +29,15 @@ def learn_batch(streams: Streams, tensor: torch.Tensor, arrange: Arrange = as_it
         tensor: one that was made of the sequence.
         arrange: makes ``(…, row, column)`` of what has its shape, of which one are positions.
     """
-    stream, start = streams.of(tensor), _beginning(streams, tensor)
-    if stream is None or stream.batch is not None or start is None or start.tag.stream is None:
+    stream = streams.of(tensor)
+    if stream is None or stream.batch is not None:
         return
+    *way, start = _way(streams, tensor)
     # One of several sequences that were one input has no batch of its own, and what was not
     # projected may as well be the heads of one example.
     if start.tag.stream is not stream or len(start.shape) != 3 or not start.tag.entered:
         return
-    if not any(parent.tag.projected for parent in _way(streams, tensor)):
+    if not any(parent.tag.projected for parent in way):
         return
     for example, position in _ORDERS:
         examples, positions = (

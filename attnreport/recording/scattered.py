@@ -26,15 +26,16 @@ def reduced(pieces: Pieces, weights: torch.Tensor) -> Reduction:
     """
     real = pieces.columns >= 0
     columns = pieces.columns.clamp(min=0)
-    given = (weights.float().cpu() * real.unsqueeze(1)).contiguous()
+    # Not by products: NaN times zero is NaN.
+    given = torch.where(real.unsqueeze(1), weights.float().cpu(), 0)
     piece, row = _found(pieces)
 
     def part(heads: slice, rows: slice) -> torch.Tensor:
         which, line = piece[heads, rows], row[heads, rows]
         some = torch.zeros(*which.shape, pieces.length)
-        asked = (which >= 0).unsqueeze(-1)
+        own = torch.where((which >= 0).unsqueeze(-1), given[which, line], 0)
         # One key may stand in a piece twice: its weights add up, as its values do.
-        return some.scatter_add_(-1, columns[which], given[which, line] * asked)
+        return some.scatter_add_(-1, columns[which], own)
 
     sink = _sink(weights, given, piece, row)
     return Reduction.computed(pieces.shape, part, sink, block=_block(pieces))

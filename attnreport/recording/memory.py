@@ -67,7 +67,7 @@ class Memory:
         return self._limit is not None
 
     def too_large(self, shape: Sequence[int]) -> bool:
-        """Tell whether weights ``(head, query, key)`` alone take half of what is allowed."""
+        """Tell whether weights ``(head, query, key)`` take more than half of what is allowed."""
         if self._limit is None or max(shape[1:]) <= SHORTEST:
             return False
         return 2 * _BYTES * math.prod(shape) > self._limit
@@ -150,15 +150,21 @@ class Memory:
         reductions = [found.reduction for found in self._held if found.reduction is not None]
         if not reductions or self._limit is None:
             return ""
-        every = f"every {self._block} neighbouring positions were joined to one"
-        which = f", in sequences of more than {SHORTEST}"
+        limit = _megabytes(self._limit)
+        coarser = any(each.block > self._block for each in reductions)
+        more = ", and more of them where the ledger says so" if coarser else ""
+        said = (
+            f"All weights{self._norms} take {_megabytes(self.whole)}, more than the {limit} "
+            f"allowed: every {self._block} neighbouring positions were joined to one while they "
+            f"were captured, in sequences of more than {SHORTEST}{more}. "
+        )
         if self._block == 1:
-            every, which = "neighbouring positions were joined", ", where the ledger says so"
-        elif any(each.block > self._block for each in reductions):
-            which += ", and more of them where the ledger says so"
-        return (
-            f"All weights{self._norms} take {_megabytes(self.whole)}, more than the "
-            f"{_megabytes(self._limit)} allowed: {every} while they were captured{which}. "
+            said = (
+                f"Some layers have weights that by themselves take more than half of the {limit} "
+                "allowed: neighbouring positions were joined in them while they were captured, as "
+                "the ledger says. "
+            )
+        return said + (
             "Weights of joined keys are added up, weights of joined queries averaged. Exact are "
             "the eight largest weights of every row, the sums of rows and columns, and the "
             "measures that are shown. Weights × values are held against what a layer returned in "

@@ -204,8 +204,9 @@ def lay(
         found.reasons.append("each query is pooled from several positions")
         if not pieces.large:
             found.sink = share_of_no_position(found.weights)
-        if found.sink is not None:
-            found.reasons.append(NO_POSITION)
+    # Of what may be a part of one the share is known when it is whole, and said then.
+    if found.sink is not None:
+        found.reasons.append(NO_POSITION)
 
 
 def part_of(pieces: Pieces, origin: object, rows: torch.Tensor | None = None) -> Partial:

@@ -148,6 +148,11 @@ def test_windows_that_take_half_of_the_memory_are_joined(fused, window, shift):
     if whole.sink is not None:
         assert np.abs(exact.sink - whole.sink).max() < 1e-6
     assert "every 2 neighbouring positions are joined" in entry.reason
+    said = "the share of what is no position of the sequence is the sink's"
+    assert (said in entry.reason) == (whole.sink is not None)
+    (note,) = run.provenance.notes
+    assert "by themselves take more than half" in note
+    assert "All weights" not in note
 
 
 def test_windows_of_too_many_positions_are_said_where_heads_are_selected(monkeypatch):

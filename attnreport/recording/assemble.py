@@ -242,12 +242,16 @@ def _not_captured(watch: Watch, ledger: Sequence[LedgerEntry]) -> list[LedgerEnt
         for path, module in watch.names.modules()
         if isinstance(module, torch.jit.ScriptModule)
     ]
+    # Many modules have one class, and few have any.
+    kinds = {type(module) for _, module in watch.names.modules()}
+    hidden = {kind: list(hidden_attention(kind)) for kind in kinds}
     entries += [
         LedgerEntry(
             path, name, None, "a function of TorchScript, which runs where nothing can watch"
         )
-        for path, module in watch.names.ran()
-        for name in hidden_attention(module)
+        for path, module in watch.names.modules()
+        for name in hidden[type(module)]
+        if watch.names.ran(path)
     ]
     names = [entry.name for entry in (*ledger, *entries)]
     entries += [

@@ -18,7 +18,7 @@ from attnreport.recording.gradients import Arrange
 from attnreport.recording.parts import Partial
 from attnreport.recording.places import Root, lie_along, numbers_of, roots
 from attnreport.recording.sides import product_of
-from attnreport.recording.steps import Parent, is_constant, part_of_tensor
+from attnreport.recording.steps import Parent, counted, is_constant, part_of_tensor
 from attnreport.recording.streams import Stream, Streams
 from attnreport.recording.watch import Watch
 from attnreport.recording.windows import Side
@@ -48,7 +48,7 @@ def over_channels(streams: Streams, values: torch.Tensor, arrange: Arrange | Non
     tag, shape, dimension = found.tag, found.shape, found.tag.features
     if dimension is None or len(shape) < -dimension:
         return False
-    numbers = torch.arange(shape[dimension]).view(-1, *[1] * (-1 - dimension)).expand(shape)
+    numbers = counted(shape, dimension)
     if tag is streams.tag(values):
         moved: torch.Tensor | None = numbers
     else:

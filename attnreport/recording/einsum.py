@@ -104,10 +104,10 @@ def as_product(
     """
     inputs, _, result = explicit(equation).partition("->")
     left, right = (
-        _spell(text, operand.dim())
+        spell(text, operand.dim())
         for text, operand in zip(inputs.split(","), operands, strict=True)
     )
-    result = _spell(result, output.dim())
+    result = spell(result, output.dim())
     weights, values = (left, right) if place == 0 else (right, left)
     if any(len(set(text)) != len(text) for text in (weights, values, result)):
         return "takes a diagonal"
@@ -125,7 +125,7 @@ def as_product(
     return Product((weights, values, result), shared, queries, keys[0], widths)
 
 
-def _spell(text: str, dimensions: int) -> str:
+def spell(text: str, dimensions: int) -> str:
     """Return subscripts with the letters an ellipsis stands for, the same ones from the right."""
     missing = dimensions - len(text.replace("...", ""))
     return text.replace("...", _SPARE[len(_SPARE) - missing :] if missing else "")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-# What scaled_dot_product_attention is where a program is decomposed; outputs first, then the rest.
+# What scaled_dot_product_attention is where a program is decomposed; the output comes first.
 KERNELS = tuple(
     f"_scaled_dot_product_{name}"
     for name in (

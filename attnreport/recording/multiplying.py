@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from attnreport.recording.einsum import explicit, of_vectors, spelled
+from attnreport.recording.einsum import explicit, of_vectors, spell, spelled
 from attnreport.recording.following import tensors_in
 from attnreport.recording.moving import Moving
 from attnreport.recording.siblings import told_apart
@@ -74,7 +74,7 @@ def turned(call: Moving) -> None:
 def _contracted(call: Moving, equation: str, operands: Sequence[torch.Tensor]) -> None:
     after = tuple(call.output.shape)
     inputs, _, result = equation.partition("->")
-    left, result = _spell(inputs.split(",")[0], operands[0].dim()), _spell(result, len(after))
+    left, result = spell(inputs.split(",")[0], operands[0].dim()), spell(result, len(after))
 
     def move(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
         kept = numbers[0]
@@ -88,7 +88,7 @@ def _contracted(call: Moving, equation: str, operands: Sequence[torch.Tensor]) -
                 kept = kept.unsqueeze(place)
         return kept.expand(after)
 
-    right = _spell(inputs.split(",")[-1], operands[1].dim())
+    right = spell(inputs.split(",")[-1], operands[1].dim())
     rows, columns = (
         [place for place, letter in enumerate(result) if letter in one and letter not in other]
         for one, other in ((left, right), (right, left))
@@ -97,9 +97,3 @@ def _contracted(call: Moving, equation: str, operands: Sequence[torch.Tensor]) -
     each = (rows[0], columns[0]) if len(rows) == len(columns) == 1 else None
     crossing = _crossing(call, operands[0], operands[1], each)
     call.keep(call.output, [call.parent(operands[0])], move, crossing=crossing)
-
-
-def _spell(text: str, dimensions: int) -> str:
-    """Return subscripts with letters for the ellipsis, the same ones from the right."""
-    missing = dimensions - len(text.replace("...", ""))
-    return text.replace("...", "ABCDEFGHIJ"[10 - missing :] if missing else "")

@@ -107,11 +107,9 @@ class Names:
             for parent in parents
         )
 
-    def ran(self) -> Iterator[tuple[str, torch.nn.Module]]:
-        """Yield every module of which a parameter was used, each with its path."""
-        for path, module in self._modules.items():
-            if self._ran(path):
-                yield path, module
+    def ran(self, path: str) -> bool:
+        """Tell whether a parameter of a module, or of a part of it, was used."""
+        return any(_within(other, path) for other in self.executed)
 
     def silent(self, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield path and class of each executed attention module that none of ``seen`` is part of.
@@ -123,7 +121,7 @@ class Names:
         ran = {
             path: type(module).__name__
             for path, module in self._modules.items()
-            if self._ran(path) and not any(_related(path, other) for other in spoken)
+            if self.ran(path) and not any(_related(path, other) for other in spoken)
         }
         known = [path for path, kind in ran.items() if kind_of(kind)]
         reported = [x for x in known if not any(x != y and _within(y, x) for y in known)]
@@ -133,9 +131,6 @@ class Names:
             ):
                 reported.append(path)
         yield from ((path, ran[path]) for path in ran if path in reported)
-
-    def _ran(self, path: str) -> bool:
-        return any(_within(other, path) for other in self.executed)
 
 
 def _running_modules(

@@ -210,12 +210,20 @@ def _fit(operands: Sequence[torch.Tensor]) -> bool:
 
 
 def _explains(rules: Rules, operands: Sequence[torch.Tensor]) -> bool:
+    *_, residual = _computed(rules, operands)
+    dtype = str(operands[0].dtype).removeprefix("torch.")
+    return residual is not None and residual <= tolerance_of(dtype)
+
+
+def _computed(
+    rules: Rules, operands: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, float | None]:
+    """Return weights, those of keys alone, and how far what they mix is from what was returned."""
     query, key, value, real = operands
     with quietly(query):
-        residual = distance(mix(rules.weights(query, key)[..., : key.shape[1]], value), real)
-    return residual is not None and residual <= tolerance_of(
-        str(query.dtype).removeprefix("torch.")
-    )
+        weights = rules.weights(query, key)
+        own = weights[..., : key.shape[1]]
+        return weights, own, distance(mix(own, value), real)
 
 
 def _record_batch(watch: Watch, name: str, call: _Call) -> None:
@@ -280,12 +288,10 @@ def _keep(  # noqa: PLR0913, PLR0917 - what is known of one call
     copies: int = 1,
 ) -> None:
     """Keep one example: queries, keys, values and output, each ``(head, position, width)``."""
-    query, key, value, real = operands
-    dropout, keys = call.given.get("dropout") or 0.0, key.shape[1]
-    with quietly(query):
-        weights = rules.weights(query, key)
-        own = weights[..., :keys]
-        residual = None if dropout else distance(mix(own, value), real)
+    query, _, value, real = operands
+    dropout = call.given.get("dropout") or 0.0
+    weights, own, residual = _computed(rules, operands)
+    residual = None if dropout else residual
     dtype = str(query.dtype).removeprefix("torch.")
     if residual is not None and residual > RESIDUAL_TOLERANCE.get(dtype, 0.0):
         why = f"what its arguments say is not what it returned, by {residual:.2g}"

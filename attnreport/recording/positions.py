@@ -7,13 +7,13 @@ attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from attnreport.recording.gradients import Arrange, as_it_is
 from attnreport.recording.places import ELSEWHERE, Root, lie_along, numbers_of, roots
-from attnreport.recording.steps import NOWHERE, Parent, Unclear, agreed, way_back
+from attnreport.recording.steps import NOWHERE, Parent, Unclear, agreed, counted, way_back
 from attnreport.recording.streams import Streams
 
 # Where positions may be in an input of floats; the last order is that of convolutions.
@@ -107,7 +107,7 @@ def _roots(streams: Streams, tensor: torch.Tensor) -> Iterator[Root]:
         return  # a parameter has no positions, whatever chose parts of it
     if not start.whole and len(start.shape) in _PLACES:
         for place in _PLACES[len(start.shape)]:
-            yield Root(start.tag, _counted(start.shape, place), start.shape[place])
+            yield Root(start.tag, counted(start.shape, place), start.shape[place])
     else:
         batch = None if stream is None else stream.batch
         yield from roots(streams, tensor, batch or 1)
@@ -132,18 +132,12 @@ def _followed(
     streams: Streams, tensor: torch.Tensor, start: Parent, place: int, arrange: Arrange
 ) -> torch.Tensor | None:
     """Return where the places along one dimension of the beginning are now."""
-    root = Root(start.tag, _counted(start.shape, place), start.shape[place])
+    root = Root(start.tag, counted(start.shape, place), start.shape[place])
     numbers = numbers_of(streams, tensor, root, pooled=True)
     if numbers is None:
         return None
     # A class token, or what else has been put beside it, is of every example.
     return arrange(torch.where(numbers == ELSEWHERE, NOWHERE, numbers))
-
-
-def _counted(shape: Sequence[int], place: int) -> torch.Tensor:
-    """Return the number of each place along one dimension, of this shape."""
-    sizes = [size if each == place else 1 for each, size in enumerate(shape)]
-    return torch.arange(shape[place]).view(sizes).expand(*shape)
 
 
 def _lead(numbers: torch.Tensor, count: int) -> bool:

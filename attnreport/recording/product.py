@@ -100,8 +100,9 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     # Only what may be a piece may be a part of an attention, and not one of its own.
     part = _may_be_pieces(watch, followed, product, layout)
     whole = isinstance(layout, Layout) and len(product.lead) <= 2 and not followed.cut
-    loop = None if part else _loop(watch, followed, product)
-    name = watch.wanted(origin.call, part=part, sure=whole, loop=loop)
+    shape = (*product.output.shape[:-1], product.weights.shape[-1])
+    loop = loop_of(watch, origin.call, shape, product.source)
+    name = watch.wanted(origin.call, part=part, sure=whole, loop=None if part else loop)
     # One that is not wanted is not lost either: the ledger says so already.
     origin.used = True
     if name is None:
@@ -111,7 +112,8 @@ def record(watch: Watch, followed: Followed, product: Matrices) -> None:
     if part:
         layout, partial = _arrangement(watch, followed, product, layout)
     if isinstance(layout, Layout):
-        _record_whole(watch, followed, product, layout, name, partial)
+        own = loop if partial is None else None
+        _record_whole(watch, followed, product, layout, name, partial, own)
 
 
 def _is_another_example(watch: Watch, product: Matrices) -> bool:
@@ -120,11 +122,6 @@ def _is_another_example(watch: Watch, product: Matrices) -> bool:
         return False
     example = example_of(watch.streams, _rows(product).tensor)
     return example is not None and example != watch.example
-
-
-def _loop(watch: Watch, followed: Followed, product: Matrices) -> object:
-    shape = (*product.output.shape[:-1], product.weights.shape[-1])
-    return loop_of(watch, followed.origin.call, shape, product.source)
 
 
 def _sides(watch: Watch, product: Matrices) -> Sides:
@@ -154,6 +151,7 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
     layout: Layout,
     name: str,
     partial: Partial | None,
+    loop: object,
 ) -> None:
     """Keep the example's weights as they are."""
     origin = followed.origin
@@ -176,7 +174,7 @@ def _record_whole(  # noqa: PLR0913, PLR0917 - what is known of one product
         and over_channels(watch.streams, product.source, product.align),
         partial=partial,
         copies=layout.copies,
-        loop=None if partial is not None else _loop(watch, followed, product),
+        loop=loop,
     )
     if found.loop is not None and found.queries is found.keys:
         rows = _rows(product)

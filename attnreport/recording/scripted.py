@@ -19,10 +19,12 @@ _ATTENTION = re.compile(r"aten::(_?softmax|scaled_dot_product_attention)\b")
 _DEEPEST = 3
 
 
-def hidden_attention(module: torch.nn.Module) -> Iterator[str]:
+def hidden_attention(kind: type[torch.nn.Module]) -> Iterator[str]:
     """Yield the names of TorchScript functions that a module's forward may call for attention."""
+    if issubclass(kind, torch.jit.ScriptModule):
+        return  # it is one whole, and has no forward of Python
     known: set[int] = set()
-    for name, function in _reached(type(module).forward, _DEEPEST, known):
+    for name, function in _reached(kind.forward, _DEEPEST, known):
         if _ATTENTION.search(str(function.graph)):
             yield name
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 import torch
 
-from attnreport.recording.steps import Step, moved, way_back
+from attnreport.recording.steps import Step, counted, moved, way_back
 from attnreport.recording.streams import Stream, Streams, Tag
 
 # So many steps lie at most between a projection and the product with the keys.
@@ -91,8 +91,7 @@ def _taken(asked: Sequence[Tag], answering: Sequence[Tag]) -> tuple[_Place, _Pla
     shape = moves[0][0].parents[0].shape
     # Examples come first; where they were counted as pieces of one, one piece is taken out.
     for dimension in range(min(len(shape) - 2, 2)):
-        sizes = [size if d == dimension else 1 for d, size in enumerate(shape)]
-        numbers = torch.arange(shape[dimension]).view(sizes).expand(shape)
+        numbers = counted(shape, dimension)
         found = [_numbers(steps, numbers) for steps in moves]
         if any(dimension and len(each) > 1 for each in found):
             continue

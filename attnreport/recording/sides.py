@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from attnreport.recording.places import Root, lie_along, numbers_of
-from attnreport.recording.steps import Crossing, Parent, is_constant
+from attnreport.recording.steps import Crossing, Parent, counted, is_constant
 from attnreport.recording.streams import Stream, Streams
 
 
@@ -86,9 +86,7 @@ def _where_rows_lie(
         numbered, usual = crossing.columns, -1
     else:
         return -2
-    sizes = [1] * len(product.shape)
-    sizes[numbered] = product.shape[numbered]
-    numbers = torch.arange(sizes[numbered]).view(sizes).expand(product.shape)
+    numbers = counted(product.shape, numbered)
     moved = numbers_of(streams, weights, Root(product.tag, numbers, 0))
     if moved is None:
         return None

@@ -119,6 +119,13 @@ def length_of(tag: Tag) -> int:
     return 0 if tag.step is None else tag.step.length
 
 
+def counted(shape: Sequence[int], dimension: int) -> torch.Tensor:
+    """Return the number of each place along one dimension, of this shape."""
+    sizes = [1] * len(shape)
+    sizes[dimension] = shape[dimension]
+    return torch.arange(shape[dimension]).view(sizes).expand(*shape)
+
+
 def agreed(numbers: torch.Tensor, dimension: int) -> torch.Tensor:
     """Return the one number along a dimension, which stays as one of length 1.
 
